@@ -1,0 +1,2 @@
+//! Bundle files.
+#![forbid(unsafe_code)]

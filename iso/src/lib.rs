@@ -1,0 +1,2 @@
+//! Hybrid ISO images.
+#![forbid(unsafe_code)]
