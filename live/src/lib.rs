@@ -1,1 +1,18 @@
-//! What the programs of a live system share.
+//! What the programs of a live system share: `init` starts it, `cleanup` ends it, `livekit` changes it.
+//!
+//! - [`layout`]: the agreed paths. [`options`]: the kernel command line. [`steps`]: the named parts of the boot.
+//! - [`union`], [`layer`], [`changes`]: bundles attached, with the changes on top.
+//! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
+//! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
+
+pub mod changes;
+pub mod error;
+pub mod kernel_modules;
+pub mod layer;
+pub mod layout;
+pub mod log;
+pub mod mounts;
+pub mod options;
+pub mod steps;
+pub mod sys;
+pub mod union;

@@ -1,0 +1,141 @@
+//! When the boot fails: what and why, then a shell on every console, for as long as anyone needs it. PID 1 never
+//! ends and never restarts the machine by itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use live::error::Error;
+use live::layout::BUSYBOX;
+use live::log;
+use live::options::BootOptions;
+use live::steps::Step;
+use rustix::process::{WaitOptions, wait};
+
+/// Makes a panic, which would end PID 1 and so the kernel, a failed boot like any other.
+pub fn on_panic() {
+    std::panic::set_hook(Box::new(|panic| after(&Error::new(format!("a bug in init: {panic}")))));
+}
+
+/// Opens a shell before a step that `break=` names. The boot goes on when it ends.
+pub fn break_before(step: Step, options: &BootOptions) {
+    if !options.breaks.contains(&step) {
+        return;
+    }
+    let text = format!("break={}: a shell before this step; 'exit' goes on with the boot", step.name());
+    log::warning(format_args!("{text}"));
+    if !Path::new(BUSYBOX).exists() {
+        log::warning(format_args!("there is no shell: the build host had no static busybox"));
+        return;
+    }
+    let consoles = consoles();
+    say(&consoles, &format!("\n{text}\n"));
+    let mut shells: Vec<Child> = consoles.iter().filter_map(|console| start_shell(console)).collect();
+    // The first shell that is left lets the boot go on; the others would hold the consoles.
+    while !shells.is_empty() && !shells.iter_mut().any(|shell| matches!(shell.try_wait(), Ok(Some(_)))) {
+        sleep(Duration::from_millis(100));
+    }
+    for mut shell in shells {
+        let _ = shell.kill();
+        let _ = shell.wait();
+    }
+}
+
+/// The end of a boot that failed.
+pub fn after(error: &Error) -> ! {
+    log::error(format_args!("{}", error.message()));
+    if let Some(hint) = error.hint_text() {
+        log::error(format_args!("hint: {hint}"));
+    }
+    let allowed = fs::read_to_string("/proc/cmdline").map_or(true, |line| BootOptions::parse(&line).rescue);
+    let shell = Path::new(BUSYBOX).exists();
+    let consoles = consoles();
+    if !allowed || !shell {
+        let why = if allowed { "there is no rescue shell in this initramfs" } else { "rescue=off" };
+        say(
+            &consoles,
+            &format!("\nThe live system did not start ({why}). The reason is above; switch off when read.\n"),
+        );
+        wait_forever();
+    }
+    say(
+        &consoles,
+        "\nThe live system did not start; the reason is above. This is a rescue shell.\n\
+         dmesg shows the boot, the medium is looked for in /sys/class/block, 'reboot -f' restarts.\n",
+    );
+    loop {
+        let shells: Vec<Child> = consoles.iter().filter_map(|console| start_shell(console)).collect();
+        if shells.is_empty() {
+            wait_forever();
+        }
+        for mut shell in shells {
+            let _ = shell.wait();
+        }
+        sleep(Duration::from_secs(1));
+    }
+}
+
+/// The consoles the kernel writes to, such as tty0 and ttyS0.
+fn consoles() -> Vec<String> {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let mut names: Vec<String> = active
+        .split_ascii_whitespace()
+        // The virtual console in front has a name of its own that can be a controlling terminal.
+        .map(|name| if name == "tty0" { "tty1" } else { name })
+        .map(|name| format!("/dev/{name}"))
+        .filter(|path| Path::new(path).exists())
+        .collect();
+    if names.is_empty() {
+        names.push("/dev/console".to_owned());
+    }
+    names
+}
+
+fn say(consoles: &[String], text: &str) {
+    for console in consoles {
+        if let Ok(mut console) = OpenOptions::new().write(true).open(console) {
+            let _ = console.write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Starts a shell that owns the terminal `console`, so that job control and Ctrl-C work.
+fn start_shell(console: &str) -> Option<Child> {
+    let open =
+        |write: bool| -> std::io::Result<File> { OpenOptions::new().read(true).write(write).open(console) };
+    let terminal = open(true).and_then(|t| Ok((t.try_clone()?, t.try_clone()?, t)));
+    let (input, output, errors) = terminal.ok()?;
+    install_applets();
+    Command::new(BUSYBOX)
+        .args(["setsid", "-c", BUSYBOX, "sh", "-i"])
+        .env_clear()
+        .env("PATH", "/bin:/sbin")
+        .env("HOME", "/")
+        .env("TERM", "linux")
+        .env("PS1", "livekit# ")
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::from(errors))
+        .spawn()
+        .map_err(|e| log::error(format_args!("no shell on {console}: {e}")))
+        .ok()
+}
+
+/// Gives the shell's user ls, mount and the rest under their own names.
+fn install_applets() {
+    if !Path::new("/bin/ls").exists() {
+        let _ = Command::new(BUSYBOX).args(["--install", "-s", "/bin"]).status();
+    }
+}
+
+/// Waits for power-off, burying children that others left.
+fn wait_forever() -> ! {
+    loop {
+        if !matches!(wait(WaitOptions::empty()), Ok(Some(_))) {
+            sleep(Duration::from_secs(3600));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Messages of the boot and the shutdown, written to the kernel's log.
+//!
+//! The kernel shows them on its consoles by their priority, so `quiet`, `loglevel=` and `debug` mean for us
+//! what they mean for the kernel, and `dmesg` has the boot in one order.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::sync::OnceLock;
+
+/// Syslog priorities (RFC 5424) that we use.
+#[derive(Clone, Copy)]
+enum Priority {
+    Error = 3,
+    Warning = 4,
+    Info = 6,
+    Debug = 7,
+}
+
+struct Log {
+    kernel: Option<File>,
+    program: &'static str,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// The longest text put into one record; the kernel cuts at about 1000 bytes (`LOG_LINE_MAX`).
+const LINE_MAX: usize = 900;
+
+/// Opens the kernel's log for `program`. Needs /dev and, to lift the kernel's limit of ten messages in five
+/// seconds from user space, /proc. Where there is no /dev/kmsg, messages go to standard error.
+pub fn to_kernel(program: &'static str) {
+    // Failing to lift the limit only loses messages.
+    let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
+    let kernel = OpenOptions::new().write(true).open("/dev/kmsg").ok();
+    let _ = LOG.set(Log { kernel, program });
+}
+
+/// Gives the kernel its limit on messages from user space back.
+pub fn restore_limit() {
+    let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "ratelimit\n");
+}
+
+/// Something failed.
+pub fn error(message: fmt::Arguments<'_>) {
+    write(Priority::Error, message);
+}
+
+/// Something is not as it should be; the work goes on.
+pub fn warning(message: fmt::Arguments<'_>) {
+    write(Priority::Warning, message);
+}
+
+/// What was chosen.
+pub fn info(message: fmt::Arguments<'_>) {
+    write(Priority::Info, message);
+}
+
+/// How it was done.
+pub fn debug(message: fmt::Arguments<'_>) {
+    write(Priority::Debug, message);
+}
+
+fn write(priority: Priority, message: fmt::Arguments<'_>) {
+    let text = message.to_string();
+    let fallback = Log { kernel: None, program: "livekit" };
+    let log = LOG.get().unwrap_or(&fallback);
+    for line in text.lines() {
+        for record in records(line) {
+            let record = format!("<{}>{}: {record}\n", priority as u8, log.program);
+            // One write is one record. Nowhere is left to report a failure to.
+            let _ = match &log.kernel {
+                Some(kernel) => (&*kernel).write_all(record.as_bytes()),
+                None => std::io::stderr().write_all(&record.as_bytes()[3..]),
+            };
+        }
+    }
+}
+
+/// Cuts a line into pieces that fit a record, at character borders.
+fn records(line: &str) -> Vec<&str> {
+    let mut rest = line;
+    let mut pieces = Vec::new();
+    while rest.len() > LINE_MAX {
+        let cut = (0..=LINE_MAX).rev().find(|&i| rest.is_char_boundary(i)).unwrap_or(rest.len());
+        let (piece, tail) = rest.split_at(cut);
+        pieces.push(piece);
+        rest = tail;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_become_several_records() {
+        assert_eq!(records("short"), ["short"]);
+        let long = "é".repeat(1000);
+        let pieces = records(&long);
+        assert_eq!(pieces.concat(), long);
+        assert!(pieces.len() == 3 && pieces.iter().all(|p| p.len() <= LINE_MAX));
+    }
+}

@@ -1,0 +1,9 @@
+//! System calls, one thin safe function each: names in, a value or the error number with its path out. The only
+//! unsafe code of the workspace is here.
+
+pub mod block_device;
+pub mod device_mapper;
+pub mod loop_device;
+pub mod mount;
+pub mod power;
+pub mod uevent;

@@ -1,0 +1,173 @@
+//! Mounting with the file system context calls of Linux 5.2 (fsopen, fsconfig, fsmount, move_mount), because they
+//! alone tell why a mount failed.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+};
+
+use crate::error::{AtPath, Error, Result};
+
+/// A mount to be made.
+pub struct Mount<'a> {
+    fs_type: &'a str,
+    source: &'a str,
+    options: Vec<(&'a str, Option<&'a str>)>,
+    attributes: MountAttrFlags,
+}
+
+impl<'a> Mount<'a> {
+    /// A mount of `source`, which file systems without a device show in /proc/mounts and else ignore.
+    pub fn new(fs_type: &'a str, source: &'a str) -> Self {
+        Self { fs_type, source, options: Vec::new(), attributes: MountAttrFlags::empty() }
+    }
+
+    /// Sets an option that has a value.
+    #[must_use]
+    pub fn set(mut self, name: &'a str, value: &'a str) -> Self {
+        self.options.push((name, Some(value)));
+        self
+    }
+
+    /// Sets an option that is a word.
+    #[must_use]
+    pub fn flag(mut self, name: &'a str) -> Self {
+        self.options.push((name, None));
+        self
+    }
+
+    /// Sets options written as mount(8) has them: `mode=755,nodev`.
+    #[must_use]
+    pub fn options(mut self, text: &'a str) -> Self {
+        for word in text.split(',').filter(|w| !w.is_empty()) {
+            match word.split_once('=') {
+                Some((name, value)) => self.options.push((name, Some(value))),
+                None => self.options.push((word, None)),
+            }
+        }
+        self
+    }
+
+    /// Read only, the file system and the mount.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        self.flag("ro").attributes("ro")
+    }
+
+    /// Sets attributes of the mount, written as in fstab(5): `nosuid,nodev,noexec`.
+    #[must_use]
+    pub fn attributes(mut self, words: &str) -> Self {
+        for word in words.split(',') {
+            self.attributes |= match word {
+                "ro" => MountAttrFlags::MOUNT_ATTR_RDONLY,
+                "nosuid" => MountAttrFlags::MOUNT_ATTR_NOSUID,
+                "nodev" => MountAttrFlags::MOUNT_ATTR_NODEV,
+                "noexec" => MountAttrFlags::MOUNT_ATTR_NOEXEC,
+                _ => unreachable!("{word} is not an attribute"),
+            };
+        }
+        self
+    }
+
+    /// Makes the mount visible at `target`.
+    pub fn at(&self, target: impl AsRef<Path>) -> Result<()> {
+        let target = target.as_ref();
+        let mount = self.detached().map_err(|cause| {
+            Error::at("mount", format!("{} ({}) on {}", self.source, self.fs_type, target.display()), cause)
+        })?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&mount, c"", CWD, target, flags).at("attach a mount at", target)
+    }
+
+    /// Makes the mount without a place in the tree.
+    fn detached(&self) -> std::result::Result<OwnedFd, String> {
+        let context = fsopen(self.fs_type, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| match e {
+            Errno::NODEV => format!("this kernel does not have {}", self.fs_type),
+            e => describe(e),
+        })?;
+        let configure = || {
+            fsconfig_set_string(&context, "source", self.source)?;
+            for (name, value) in &self.options {
+                match value {
+                    Some(value) => fsconfig_set_string(&context, *name, *value)?,
+                    None => fsconfig_set_flag(&context, *name)?,
+                }
+            }
+            fsconfig_create(&context)?;
+            fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)
+        };
+        configure().map_err(|e| {
+            let said = kernel_messages(&context);
+            if said.is_empty() { describe(e) } else { format!("{} ({said})", describe(e)) }
+        })
+    }
+}
+
+fn describe(errno: Errno) -> String {
+    std::io::Error::from(errno).to_string()
+}
+
+/// What the kernel left to read in a file system context: lines of a letter, a space and the text.
+fn kernel_messages(context: &OwnedFd) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer[..]) {
+        let line = String::from_utf8_lossy(&buffer[..length]);
+        lines.push(line.trim_end().chars().skip(2).collect());
+    }
+    lines.join("; ")
+}
+
+/// Mounts with mount(2), for what the newer calls cannot say: an option longer than 255 bytes.
+pub fn mount_with_data(source: &str, target: &Path, fs_type: &str, data: &str) -> Result<()> {
+    // One byte of the page is the terminator; the kernel cuts silently (copy_mount_options).
+    const PAGE: usize = 4096;
+    if data.len() >= PAGE {
+        return Err(Error::at(
+            "mount",
+            target,
+            format!("{} bytes of options, the kernel takes {PAGE}", data.len()),
+        ));
+    }
+    let data = std::ffi::CString::new(data).map_err(|e| Error::at("mount", target, e))?;
+    rustix::mount::mount(source, target, fs_type, MountFlags::empty(), data.as_c_str())
+        .at(&format!("mount {fs_type} on"), target)
+}
+
+/// Moves a mount, with everything on it.
+pub fn move_to(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    rustix::mount::mount_move(from, to).at(&format!("move the mount {} to", from.display()), to)
+}
+
+/// Shows a folder in a second place, with everything mounted on it.
+pub fn bind(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    rustix::mount::mount_bind_recursive(from, to).at(&format!("bind {} to", from.display()), to)
+}
+
+/// Keeps what is mounted from here on, at `path` and below, from showing up elsewhere.
+pub fn make_private(path: impl AsRef<Path>) -> Result<()> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(path.as_ref(), flags).at("make private", path)
+}
+
+/// Takes a mount away. Fails with `EBUSY` while it is used.
+pub fn unmount(path: impl AsRef<Path>) -> rustix::io::Result<()> {
+    rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW)
+}
+
+/// Takes a mount out of the tree; it goes when its last user does.
+pub fn unmount_lazily(path: impl AsRef<Path>) -> rustix::io::Result<()> {
+    rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
+}
+
+/// Makes a file system read only where it is mounted, which writes out what it holds and marks it clean.
+pub fn remount_read_only(path: impl AsRef<Path>) -> rustix::io::Result<()> {
+    rustix::mount::mount_remount(path.as_ref(), MountFlags::RDONLY, c"")
+}
