@@ -4,7 +4,6 @@
 //! union, and the union has the medium mounted inside it, at /run/initramfs. So the ramfs's mounts are first moved
 //! out of the old root; then the union goes, and what it stood on follows from the top down.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,20 +27,21 @@ trait World {
 
 /// Takes everything apart but the ramfs and the kernel's own file systems, and tells what would not go.
 pub fn unmount_everything() {
-    let left = unmount_all(&mut Machine);
-    for (path, reason) in &left {
-        report(path, reason);
+    for (path, reason) in unmount_all(&mut Machine) {
+        report(&path, &reason);
     }
-    if left.is_empty() {
-        log::info(format_args!("everything is unmounted"));
+    // Said only of what is seen: a list of mounts that cannot be read has no root either.
+    let mounts = Machine.mounts();
+    if mounts.iter().any(|m| m.path == Path::new("/")) && mounts.iter().all(stays) {
+        log::info(format_args!("everything is unmounted, the medium is free"));
     }
 }
 
-/// The passes. What is left comes back with the reason.
-fn unmount_all(world: &mut dyn World) -> BTreeMap<PathBuf, String> {
+/// The passes. What is left comes back with the reason, what sits on top first.
+fn unmount_all(world: &mut dyn World) -> Vec<(PathBuf, String)> {
     take_out_ramfs_mounts(world);
     loop {
-        let mut failed = BTreeMap::new();
+        let mut failed = Vec::new();
         let mut gained = false;
         for mount in mounts::topmost_first(world.mounts()) {
             if stays(&mount) {
@@ -52,9 +52,7 @@ fn unmount_all(world: &mut dyn World) -> BTreeMap<PathBuf, String> {
                     log::debug(format_args!("unmounted {}", mount.path.display()));
                     gained = true;
                 }
-                Err(reason) => {
-                    failed.insert(mount.path, reason);
-                }
+                Err(reason) => failed.push((mount.path, reason)),
             }
         }
         gained |= world.detach_devices();

@@ -114,11 +114,20 @@ impl Drivers {
             log::info(format_args!("module {name} is blocked on the command line"));
             return Ok(());
         }
+        let mut first_failure = None;
         for file in self.index.load_order(name) {
             if self.tried.lock().is_ok_and(|tried| tried.contains(&file)) {
                 continue;
             }
-            self.insert(&file)?;
+            if let Err(e) = self.insert(&file) {
+                // Many of the modules that come along are for processors this machine does not have. One that is
+                // really missing shows in the module that was asked for.
+                log::debug(format_args!("{e}"));
+                let e = first_failure.get_or_insert(e);
+                if module_name(&file) == name.replace('-', "_") {
+                    return Err(e.clone());
+                }
+            }
             // Noted only now: two workers may both insert it, and the kernel lets the second wait for the first.
             if let Ok(mut tried) = self.tried.lock() {
                 tried.insert(file);
