@@ -50,7 +50,9 @@ impl World for Model {
         let source = self.source_at(from);
         let moved = self.mounts.iter_mut().filter(|m| m.path.starts_with(from));
         for mount in moved {
-            mount.path = to.join(mount.path.strip_prefix(from).unwrap());
+            // Joining nothing would leave a slash at the end.
+            let below = mount.path.strip_prefix(from).unwrap().to_owned();
+            mount.path = if below == Path::new("") { to.to_owned() } else { to.join(below) };
         }
         let root = mounts::at(&self.mounts, Path::new("/")).unwrap().id;
         self.mounts.iter_mut().find(|m| m.source == source).unwrap().parent = root;
