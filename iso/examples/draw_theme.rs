@@ -123,11 +123,18 @@ fn main() {
         (0..HEIGHT).flat_map(|row| (0..WIDTH).flat_map(move |column| bytes(pixel(column, row)))).collect();
     save(&directory.join("background.png"), WIDTH, HEIGHT, png::ColorType::Rgb, &picture);
 
-    // The chosen entry: a faint bar with a warm edge on its left. GRUB stretches the pieces.
+    // The chosen entry: a faint bar with a warm edge on its left. GRUB stretches the pieces in height, the middle in width.
     let faint = [255, 255, 255, 38];
     let warm = [244, 184, 120, 255];
-    let row = |pixels: &[[u8; 4]]| std::iter::repeat_n(pixels.concat(), 8).flatten().collect::<Vec<u8>>();
-    save(&directory.join("select_c.png"), 8, 8, png::ColorType::Rgba, &row(&[faint; 8]));
-    save(&directory.join("select_e.png"), 4, 8, png::ColorType::Rgba, &row(&[faint; 4]));
-    save(&directory.join("select_w.png"), 4, 8, png::ColorType::Rgba, &row(&[warm, warm, warm, faint]));
+    let bar = |name: &str, pixels: &[[u8; 4]], height: u32| {
+        let data: Vec<u8> = (0..height).flat_map(|_| pixels.concat()).collect();
+        let width = u32::try_from(pixels.len()).expect("a few pixels");
+        save(&directory.join(name), width, height, png::ColorType::Rgba, &data);
+    };
+    bar("select_c.png", &[faint; 8], 8);
+    bar("select_e.png", &[faint; 16], 8);
+    let mut edge = [faint; 16];
+    edge[..3].fill(warm);
+    bar("select_w.png", &edge, 8);
+    bar("accent.png", &[warm; 40], 3);
 }

@@ -1,7 +1,7 @@
 //! Makes a bootable image of a kernel and an initramfs: `cargo run -p iso --example make_image -- KERNEL INITRAMFS OUTPUT`.
 //!
 //! Options, before the files: `--text` for a menu without pictures, `--timeout SECONDS`, `--append PARAMETERS`,
-//! `--add FILE` for a file more, as `/livekit/NAME`.
+//! `--title TEXT`, `--id HEX`, `--add FILE` for a file more, as `/livekit/NAME`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
             "--text" => menu.graphical = false,
             "--timeout" => menu.timeout = value().parse().ok(),
             "--append" => menu.append = value(),
+            "--title" => menu.title = value(),
+            "--id" => menu.id = value(),
             "--add" => added.push(PathBuf::from(value())),
             _ => files.push(PathBuf::from(argument)),
         }

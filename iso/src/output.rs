@@ -92,7 +92,8 @@ impl<'a> Output<'a> {
 
     fn write_sparse(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         // Zeros stay holes: the file was empty, and finish() sets its length.
-        if bytes.iter().any(|&byte| byte != 0) {
+        static ZEROS: [u8; 4096] = [0; 4096];
+        if bytes.chunks(ZEROS.len()).any(|chunk| *chunk != ZEROS[..chunk.len()]) {
             self.file.write_all_at(bytes, offset)?;
         }
         self.written += bytes.len() as u64;

@@ -176,6 +176,14 @@ terminal-width: "80%"
 terminal-height: "80%"
 terminal-border: "0"
 
++ image {
+  left = 8%
+  top = 15%
+  width = 40
+  height = 3
+  file = "accent.png"
+}
+
 + label {
   left = 8%
   top = 17%
@@ -188,7 +196,7 @@ terminal-border: "0"
 }
 
 + boot_menu {
-  left = 8%-16
+  left = 8%-32
   top = 24%
   width = 460
   height = 330
@@ -214,7 +222,7 @@ terminal-border: "0"
   align = "left"
   font = "Unifont Regular 16"
   color = "#ffffff"
-  text = "@TIMEOUT_NOTIFICATION_LONG@"
+  text = "Starts in %d s"
 }
 
 + label {

@@ -92,6 +92,7 @@ impl Menu {
 
 /// The pictures, drawn by `examples/draw_theme.rs`.
 const THEME: &[(&str, &[u8])] = &[
+    ("accent.png", include_bytes!("theme/accent.png")),
     ("background.png", include_bytes!("theme/background.png")),
     ("select_c.png", include_bytes!("theme/select_c.png")),
     ("select_e.png", include_bytes!("theme/select_e.png")),
