@@ -161,11 +161,9 @@ fn second_tree_room(tree: &Tree, measured: &hadris_fs::Tree, settings: &IsoOptio
         report.files().flat_map(|(_, extents)| extents).map(|extent| extent.offset() / BLOCK).min();
     // A bootable image without any file has no BIOS image either: its directories are one block for each tree.
     let directory_blocks = first_file.map_or(8, |block| block - start);
-    let table_bytes: usize = tree
-        .directories()
-        .map(|path| path.rsplit('/').next().map_or(0, |name| 10 + 2 * name.len().max(8)))
-        .sum::<usize>()
-        + 4096;
+    // A record is 8 bytes and the name: two bytes a character in Joliet, at most 31 in all in the primary tree.
+    let names = tree.directories().map(|path| path.rsplit('/').next().map_or(0, str::len));
+    let table_bytes: usize = 64 + names.map(|length| 10 + (2 * length).max(31)).sum::<usize>();
     match (u32::try_from(directory_blocks), u32::try_from(table_bytes)) {
         (Ok(blocks), Ok(bytes)) => Ok(Room::new(blocks, bytes)),
         _ => {

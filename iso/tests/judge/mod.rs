@@ -27,7 +27,7 @@ pub fn install(tree: &mut Tree, menu: &Menu) -> Boot {
     iso::grub::install(tree, &files, menu, EPOCH).unwrap()
 }
 
-/// A tree with one of everything: deep directories, long and foreign names, many files in one directory, empty ones.
+/// A tree with one of everything: deep directories, long and foreign names, many files and many directories in one, empty ones.
 pub fn demanding_tree() -> Tree {
     let mut tree = Tree::new();
     let mut add = |path: &str, bytes: &[u8]| tree.add_file(path, Source::Bytes(bytes.to_vec())).unwrap();
@@ -44,6 +44,9 @@ pub fn demanding_tree() -> Tree {
         );
     }
     tree.add_directory("/livekit/changes").unwrap();
+    for number in 0..300 {
+        tree.add_directory(&format!("/livekit/rootcopy/many/{number}")).unwrap();
+    }
     tree
 }
 
