@@ -1,0 +1,50 @@
+//! What can go wrong with bundles.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure: what was being done to which path, and why it failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be used.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: `read`, `create`.
+        doing: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// There is nothing to make bundles with.
+    #[error("cannot find mksquashfs\nhint: install it: apt-get install squashfs-tools")]
+    MksquashfsMissing,
+    /// The file system of the bundle has no room left.
+    #[error("cannot write {}: No space left on device", output.display())]
+    DiskFull {
+        /// The bundle.
+        output: PathBuf,
+    },
+    /// mksquashfs gave up.
+    #[error("mksquashfs could not write {}: {message}", output.display())]
+    Mksquashfs {
+        /// The bundle.
+        output: PathBuf,
+        /// What it said last, or how it ended.
+        message: String,
+    },
+    /// Options no squashfs can have.
+    #[error("{0}")]
+    Options(String),
+    /// Bytes that are not the beginning of a bundle.
+    #[error("not a squashfs: {0}")]
+    Superblock(&'static str),
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}
