@@ -9,23 +9,39 @@ use live::error::{AtPath, Error, Result};
 use live::log;
 use live::union::Union;
 
+use crate::drivers::Drivers;
 use crate::medium::Medium;
 
 /// Folders a root needs, with their modes; made where the bundles do not bring them.
 const FOLDERS: [(&str, u32); 5] =
     [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755), ("tmp", 0o1777)];
 
+/// Programs that load drivers in a running system: udevd of systemd and of others, and mdev.
+const DEVICE_MANAGERS: [&str; 7] = [
+    "usr/lib/systemd/systemd-udevd",
+    "lib/systemd/systemd-udevd",
+    "usr/lib/udev/udevd",
+    "lib/udev/udevd",
+    "sbin/udevd",
+    "usr/sbin/udevd",
+    "sbin/mdev",
+];
+
 /// The line a fstab without a root gets: init systems look there for how the root is to be mounted.
 const ROOT_LINE: &str = "overlay / overlay rw 0 0\n";
 
 /// Makes the union fit to start.
-pub fn prepare(union: &Union, medium: &Medium) -> Result<()> {
+pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> {
     for (name, mode) in FOLDERS {
         let path = union.path.join(name);
         if !path.is_dir() {
             fs::create_dir(&path).at("make the directory", &path)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).at("set the mode of", &path)?;
         }
+    }
+    if !has_device_manager(&union.path) {
+        log::info(format_args!("nothing in the union loads drivers: loading all that this machine asks for"));
+        drivers.load_all();
     }
     // Neither of these is worth a failed boot.
     if let Err(e) = add_root_line(&union.path) {
@@ -39,6 +55,11 @@ pub fn prepare(union: &Union, medium: &Medium) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the system loads drivers by itself. Links count: they may be absolute and lead nowhere from here.
+fn has_device_manager(root: &Path) -> bool {
+    DEVICE_MANAGERS.iter().any(|program| fs::symlink_metadata(root.join(program)).is_ok())
 }
 
 /// Adds a line for the root to etc/fstab, if there is none. Every other line is the user's.

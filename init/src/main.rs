@@ -37,9 +37,10 @@ fn boot() -> Result<Infallible> {
     step(Step::Ramfs);
     Step::Ramfs.run(ramfs::save)?;
     step(Step::Drivers);
-    let drivers = Step::Drivers.run(drivers::Drivers::load_for_this_machine)?;
+    let drivers = Step::Drivers.run(drivers::Drivers::start)?;
     step(Step::Medium);
     let medium = Step::Medium.run(|| medium::find(&options, &drivers))?;
+    drivers.stop();
     let bundles = Step::Medium.run(|| selection::choose(&medium, &options))?;
     step(Step::Changes);
     let changes = Step::Changes.run(|| Changes::in_memory(layout::CHANGES.as_ref()))?;
@@ -53,7 +54,7 @@ fn boot() -> Result<Infallible> {
         Union::mount(&layers, &changes, layout::UNION.as_ref())
     })?;
     step(Step::Finish);
-    Step::Finish.run(|| finish::prepare(&union, &medium))?;
+    Step::Finish.run(|| finish::prepare(&union, &medium, &drivers))?;
     step(Step::Handover);
     drop(drivers);
     Step::Handover.run(|| handover::become_init(&union, &options))

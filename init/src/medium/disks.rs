@@ -35,7 +35,7 @@ struct Mountable {
 }
 
 const MOUNTABLE: [Mountable; 10] = [
-    Mountable { fs_type: "iso9660", modules: &["nls_utf8", "nls_iso8859_1"], options: "", look_only: "" },
+    Mountable { fs_type: "iso9660", modules: &[], options: "", look_only: "" },
     Mountable { fs_type: "udf", modules: &["nls_utf8"], options: "", look_only: "" },
     // The code page that names are stored in and the default character set of Debian's and of other kernels. There
     // is nobody in the initramfs who would load them when the kernel asks.
@@ -72,7 +72,9 @@ impl Disks for Machine<'_> {
             .filter_map(|e| e.file_name().into_string().ok())
             .filter(|name| !["loop", "ram", "zram", "fd", "nbd"].iter().any(|kind| is_kind(name, kind)))
             .collect();
-        names.sort();
+        // On a stick written from an ISO the disk and its first partition are the same file system. Mounting the
+        // disk would keep the user from its other partitions.
+        names.sort_by_key(|name| (!is_partition(name), name.clone()));
         names
     }
 
@@ -141,7 +143,7 @@ impl Machine<'_> {
     /// Mounts an ISO file of the mounted device in its place; the device becomes the carrier.
     fn open_iso(&self, path: &str, wanted: &Wanted) -> Result<PathBuf, String> {
         let inner = || -> LiveResult<PathBuf> {
-            for module in ["loop", "nls_utf8", "iso9660"] {
+            for module in ["loop", "iso9660"] {
                 self.drivers.load(module)?;
             }
             fs::create_dir_all(layout::CARRIER).at("make the directory", layout::CARRIER)?;
@@ -201,6 +203,10 @@ fn has_bundle(folder: &Path) -> bool {
             .is_ok_and(|list| list.flatten().any(|e| e.file_name().as_encoded_bytes().ends_with(b".sb")))
     };
     has(folder) || has(&folder.join("modules"))
+}
+
+fn is_partition(name: &str) -> bool {
+    Path::new("/sys/class/block").join(name).join("partition").exists()
 }
 
 /// `loop7` is of the kind `loop`; `loopy` is not.

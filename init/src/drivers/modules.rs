@@ -1,38 +1,32 @@
-//! Drivers: kernel modules for what the machine has, found by modalias, loaded without any helper process.
+//! The modules of the initramfs: found in its lists, decompressed here, handed to the kernel.
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use live::error::{AtPath, Context, Error, Result};
 use live::kernel_modules::ModuleIndex;
 use live::layout::MODULES;
 use live::log;
 use live::options;
-use live::sys::uevent::{Uevent, Uevents};
 use rustix::io::Errno;
 
-/// The modules of the initramfs, and the devices as they appear.
-pub struct Drivers {
+/// The modules for the running kernel, and what the command line says of them.
+pub struct Modules {
     folder: PathBuf,
     index: ModuleIndex,
-    events: Uevents,
     parameters: Vec<(String, String)>,
     blocked: HashSet<String>,
     tried: Mutex<HashSet<PathBuf>>,
 }
 
-impl Drivers {
-    /// Loads the driver of every device the machine has now; [`Self::next_event`] serves those that come later.
-    pub fn load_for_this_machine() -> Result<Self> {
+impl Modules {
+    /// Reads the lists. An initramfs without modules for this kernel is one for a kernel that has all built in.
+    pub fn of_this_kernel() -> Result<Self> {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let folder = Path::new(MODULES).join(&release);
-        // Listening starts before the look around, so that no device falls between.
-        let events = Uevents::open()?;
         let index = if folder.is_dir() {
             ModuleIndex::read(&folder).at("read the module lists in", &folder)?
         } else {
@@ -40,82 +34,45 @@ impl Drivers {
             ModuleIndex::parse("", "", "", "")
         };
         let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-        let drivers = Self {
-            folder,
-            index,
-            events,
-            parameters: module_parameters(&command_line),
-            blocked: blocked_modules(&command_line),
-            tried: Mutex::default(),
-        };
-        drivers.load_for_present_devices();
-        Ok(drivers)
+        let (parameters, blocked) = (module_parameters(&command_line), blocked_modules(&command_line));
+        Ok(Self { folder, index, parameters, blocked, tried: Mutex::default() })
     }
 
-    /// Loads a module by name or alias, with all it needs. A module built into the kernel is there already.
+    /// The names of the modules that serve a modalias or an alias.
+    pub fn serving(&self, alias: &str) -> Vec<String> {
+        self.index.by_alias(alias)
+    }
+
+    /// The module's file, relative to the folder of modules.
+    pub fn file_of(&self, name: &str) -> Option<PathBuf> {
+        let name = name.replace('-', "_");
+        self.index.load_order(&name).into_iter().find(|file| module_name(file) == name)
+    }
+
+    /// Loads by name or alias. What is built into the kernel is there already, under whatever name: who needs a
+    /// module that is nowhere will tell.
     pub fn load(&self, name: &str) -> Result<()> {
-        let names = self.index.by_alias(name);
-        if names.is_empty() && !self.index.is_builtin(name) {
-            // The kernel may have it built in under a name its lists do not have: whoever needs it will tell.
-            log::debug(format_args!("no module {name} in the initramfs"));
-        }
+        self.serving(name).iter().try_for_each(|name| self.insert_all(name).doing(&format!("module {name}")))
+    }
+
+    /// Loads drivers; that one fails is no failure of the boot.
+    pub fn load_drivers<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
         for name in names {
-            self.load_with_dependencies(&name).doing(&format!("module {name}"))?;
-        }
-        Ok(())
-    }
-
-    /// Waits for a device to come or change and loads its driver. `None`: nothing came within `limit`.
-    pub fn next_event(&self, limit: Duration) -> Option<Uevent> {
-        let event = self.events.next(limit)?;
-        if event.action.is_empty() {
-            self.load_for_present_devices();
-        } else if let Some(modalias) = event.modalias.as_deref().filter(|_| event.action == "add") {
-            self.load_for(self.index.by_alias(modalias));
-        }
-        Some(event)
-    }
-
-    fn load_for_present_devices(&self) {
-        let mut aliases: Vec<String> = present_modaliases();
-        aliases.sort();
-        aliases.dedup();
-        let mut names: Vec<String> = aliases.iter().flat_map(|alias| self.index.by_alias(alias)).collect();
-        names.sort();
-        names.dedup();
-        log::info(format_args!("{} kinds of devices ask for drivers: {}", aliases.len(), names.join(" ")));
-        self.load_for(names);
-    }
-
-    /// Loads modules for devices, several at a time where there are several processors: most of a driver's start is
-    /// waiting for its hardware. That one fails is no failure of the boot.
-    fn load_for(&self, names: Vec<String>) {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(names.len());
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(e) = self.load_with_dependencies(name) {
-                    log::info(format_args!("driver {name}: {e}"));
-                }
+            if let Err(e) = self.insert_all(name) {
+                log::info(format_args!("driver {name}: {e}"));
             }
-        };
-        if workers < 2 {
-            return work();
         }
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
-            }
-        });
     }
 
-    fn load_with_dependencies(&self, name: &str) -> Result<()> {
-        if self.blocked.contains(&name.replace('-', "_")) {
+    /// Inserts a module and what it needs.
+    fn insert_all(&self, name: &str) -> Result<()> {
+        let name = name.replace('-', "_");
+        if self.blocked.contains(&name) {
             log::info(format_args!("module {name} is blocked on the command line"));
             return Ok(());
         }
         let mut first_failure = None;
-        for file in self.index.load_order(name) {
+        for file in self.index.load_order(&name) {
             if self.tried.lock().is_ok_and(|tried| tried.contains(&file)) {
                 continue;
             }
@@ -124,7 +81,7 @@ impl Drivers {
                 // really missing shows in the module that was asked for.
                 log::debug(format_args!("{e}"));
                 let e = first_failure.get_or_insert(e);
-                if module_name(&file) == name.replace('-', "_") {
+                if module_name(&file) == name {
                     return Err(e.clone());
                 }
             }
@@ -142,7 +99,8 @@ impl Drivers {
         let name = module_name(file);
         let parameters: Vec<&str> =
             self.parameters.iter().filter(|(module, _)| *module == name).map(|(_, p)| p.as_str()).collect();
-        let parameters = std::ffi::CString::new(parameters.join(" ")).unwrap_or_default();
+        // A command line has no NUL in it.
+        let parameters = CString::new(parameters.join(" ")).unwrap_or_default();
         match rustix::system::init_module(&image, &parameters) {
             Ok(()) => log::debug(format_args!("module {name}")),
             Err(Errno::EXIST) => {}
@@ -156,17 +114,16 @@ impl Drivers {
     }
 }
 
-/// Reads a module, decompressing what the build compressed.
+/// Reads a module, decompressing what the build compressed: one frame with the content's size in its header.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).at("read", path)?;
     if path.extension().is_none_or(|e| e != "zst") {
         return Ok(bytes);
     }
-    let mut image = Vec::with_capacity(bytes.len() * 4);
-    let mut decoder = ruzstd::decoding::StreamingDecoder::new(bytes.as_slice())
-        .map_err(|e| Error::at("decompress", path, e))?;
-    decoder.read_to_end(&mut image).at("decompress", path)?;
-    Ok(image)
+    let size = zstd::bulk::Decompressor::upper_bound(&bytes)
+        .filter(|&size| size > 0)
+        .ok_or_else(|| Error::at("decompress", path, "it is damaged"))?;
+    zstd::bulk::decompress(&bytes, size).at("decompress", path)
 }
 
 /// `kernel/fs/nls/nls_cp437.ko.zst` is nls_cp437; the kernel writes every dash in a name as an underscore.
@@ -175,25 +132,14 @@ fn module_name(file: &Path) -> String {
     name.split('.').next().unwrap_or_default().replace('-', "_")
 }
 
-/// What every device on every bus asks for.
-fn present_modaliases() -> Vec<String> {
-    let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-    list(Path::new("/sys/bus"))
-        .flat_map(|bus| list(&bus.join("devices")).collect::<Vec<_>>())
-        .filter_map(|device| fs::read_to_string(device.join("modalias")).ok())
-        .map(|alias| alias.trim_end().to_owned())
-        .filter(|alias| !alias.is_empty())
-        .collect()
-}
-
 /// `usb_storage.quirks=…` on the command line is the parameter `quirks=…` of usb_storage.
 fn module_parameters(command_line: &str) -> Vec<(String, String)> {
     options::words(command_line)
         .iter()
         .filter_map(|word| {
             let (module, parameter) = word.split_once('.')?;
-            let valid = !module.is_empty()
-                && module.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let valid =
+                !module.is_empty() && module.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
             valid.then(|| (module.replace('-', "_"), parameter.to_owned()))
         })
         .collect()
@@ -233,5 +179,19 @@ mod tests {
     fn names_of_files() {
         assert_eq!(module_name(Path::new("kernel/drivers/usb/storage/usb-storage.ko.zst")), "usb_storage");
         assert_eq!(module_name(Path::new("a/ext4.ko")), "ext4");
+    }
+
+    #[test]
+    fn modules_are_unpacked_and_damage_is_told() {
+        let path = std::env::temp_dir().join(format!("livekit-module-{}.ko.zst", std::process::id()));
+        let image = b"module ".repeat(5000);
+        let packed = zstd::bulk::compress(&image, 3).unwrap();
+        fs::write(&path, &packed).unwrap();
+        assert_eq!(read_module(&path).unwrap(), image);
+        for damaged in [&packed[..packed.len() / 2], b"not zstd at all", b""] {
+            fs::write(&path, damaged).unwrap();
+            assert!(read_module(&path).is_err());
+        }
+        fs::remove_file(&path).unwrap();
     }
 }
