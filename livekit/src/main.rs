@@ -1,1 +1,58 @@
-fn main() {}
+//! The `livekit` command: makes live systems and runs them.
+#![forbid(unsafe_code)]
+
+mod build_id;
+mod busybox;
+mod cli;
+mod commands;
+mod config;
+mod error;
+mod external;
+mod initramfs;
+mod inits;
+mod interrupt;
+mod kernel;
+mod kit_bundle;
+mod output;
+mod qemu;
+mod root;
+mod scratch;
+mod settings;
+mod space;
+mod split;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use error::{AtPath, Failure};
+use output::Output;
+
+fn main() -> ExitCode {
+    // Prints help, version and wrong usage by itself, and leaves with 0 or 2.
+    let cli = Cli::parse();
+    let output = Output::new(cli.quiet);
+    let interrupted = match interrupt::watch().at("watch for", "signals") {
+        Ok(interrupted) => interrupted,
+        Err(error) => {
+            output.failure(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(cli.command, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            interrupted.wait_if_so();
+            output.failure(failure.error());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output),
+        Command::Run(flags) => commands::run::run(&flags, output),
+    }
+}

@@ -1,0 +1,361 @@
+//! `livekit build-iso`: from a root file system to a bootable image.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bundles::{PackOptions, Wanted};
+use iso::grub::BootFiles;
+use iso::menu::Menu;
+use iso::{ImageOptions, Source, Tree};
+
+use crate::build_id::BuildId;
+use crate::busybox;
+use crate::cli::BuildIso;
+use crate::config::Config;
+use crate::error::{AtPath, DISK_FULL, Error, Failure, Result, from_chain};
+use crate::initramfs::{self, KernelTree, Parts};
+use crate::inits::{self, InitSystem};
+use crate::interrupt;
+use crate::kernel::Kernel;
+use crate::kit_bundle::{self, KitBundle};
+use crate::output::{Output, size};
+use crate::root::survey::{Survey, survey};
+use crate::root::{Root, Selection, resolve};
+use crate::scratch::{Scratch, Unfinished};
+use crate::settings::BuildSettings;
+use crate::space;
+use crate::split::Part;
+
+/// Makes the image. Its path is the answer.
+pub fn build_iso(flags: BuildIso, output: &Output) -> Result<(), Failure> {
+    let config = Config::read(flags.config.as_deref())?;
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
+    let settings = BuildSettings::new(flags, config, epoch.as_deref())?;
+    build(&settings, output).map_err(with_disk_hint)?;
+    output.answer(settings.output.display().to_string());
+    Ok(())
+}
+
+fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
+    let started = Instant::now();
+    let folder = output_folder(&settings.output)?;
+    let programs = kit_bundle::find_programs()?;
+    let work = Scratch::new_in(&folder)?;
+    let temporary =
+        std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map_or(folder.clone(), PathBuf::from);
+    let root = Root::prepare(&settings.root, &temporary, output)?;
+    let kernel = Kernel::find(root.path(), settings.kernel.as_deref())?;
+    output.status(format!("Kernel {} ({})", kernel.version, kernel.image.display()));
+    let boot_files = find_boot_files(settings, root.path())?;
+    let build = Build { settings, root: &root, kernel: &kernel, programs: &programs, work: &work, output };
+
+    let selection = build.selection()?;
+    let survey = build.survey(&folder, &selection)?;
+    let mut bundles = build.pack_root(&selection, &survey)?;
+    bundles.push(build.pack_kit()?);
+    let id = build.id(&bundles)?;
+    let initramfs = build.initramfs(&id)?;
+    let image = build.image(&folder, &id, &boot_files, &bundles, &initramfs)?;
+
+    for bundle in &bundles {
+        output.status(format!("{:>12}  {}", size(bundle.bytes), bundle.name));
+    }
+    output.status(format!("{:>12}  initramfs.img", size(length(&initramfs)?)));
+    let seconds = started.elapsed().as_secs();
+    output.status(format!("{:>12}  {} in {seconds} s", size(image), settings.output.display()));
+    Ok(())
+}
+
+/// A full disk may show in any step.
+fn with_disk_hint(error: Error) -> Error {
+    if error.message().contains("No space left on device") { error.hint(DISK_FULL) } else { error }
+}
+
+/// The directory the image goes to, which must be there: everything large is made in it.
+fn output_folder(image: &Path) -> Result<PathBuf> {
+    let folder = match image.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if image.is_dir() {
+        return Err(
+            Error::new(format!("{} is a directory", image.display())).hint("--output names the image itself")
+        );
+    }
+    folder.canonicalize().at("find the directory", folder)
+}
+
+fn find_boot_files(settings: &BuildSettings, root: &Path) -> Result<BootFiles> {
+    let mut places: Vec<&Path> = settings.boot_files.as_deref().into_iter().collect();
+    places.extend([root, Path::new("/")]);
+    BootFiles::find(&places).map_err(|error| iso_error(&error))
+}
+
+/// Says where the files of a package may come from when the host has no such package.
+fn iso_error(error: &iso::Error) -> Error {
+    let ours = match error.hint() {
+        // Ours comes first, and the first hint stays.
+        Some(hint) => Error::new(error.to_string()).hint(hint),
+        None => from_chain(error),
+    };
+    match error {
+        iso::Error::BootFilesMissing { .. } => ours.doing("looking for the boot loader"),
+        _ => ours,
+    }
+}
+
+/// A finished bundle.
+struct Bundle {
+    name: &'static str,
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// What every step of a build needs.
+struct Build<'a> {
+    settings: &'a BuildSettings,
+    root: &'a Root,
+    kernel: &'a Kernel,
+    programs: &'a [PathBuf; 2],
+    work: &'a Scratch,
+    output: &'a Output,
+}
+
+impl Build<'_> {
+    fn selection(&self) -> Result<Selection> {
+        let output = &self.settings.output;
+        let never = [output.clone(), iso::partial_name(output), self.work.path().to_owned()];
+        Selection::new(self.root, &self.settings.exclude, &never, self.output)
+    }
+
+    fn survey(&self, folder: &Path, selection: &Selection) -> Result<Survey> {
+        let step = self.output.step(format!("Looking through {}", self.root.path().display()));
+        let survey = survey(self.root.path(), selection)?;
+        survey.check_readable()?;
+        let bytes = survey.core.bytes + survey.firmware.bytes;
+        step.done(format!("{} files, {}", survey.core.files + survey.firmware.files, size(bytes)));
+        space::check_before_packing(folder, bytes, self.output)?;
+        Ok(survey)
+    }
+
+    /// The bundles of the root itself. Without any firmware there is no bundle for it.
+    fn pack_root(&self, selection: &Selection, survey: &Survey) -> Result<Vec<Bundle>> {
+        let mut bundles = Vec::new();
+        for (part, amount) in [(Part::Core, survey.core), (Part::Firmware, survey.firmware)] {
+            if part == Part::Core || amount.files > 0 {
+                let wanted =
+                    &mut |path: &Path, metadata: &std::fs::Metadata| part.wants(path, metadata, selection);
+                bundles.push(self.pack(self.root.path(), wanted, part.bundle())?);
+            }
+        }
+        Ok(bundles)
+    }
+
+    fn pack_kit(&self) -> Result<Bundle> {
+        let found = inits::detect(self.root.path());
+        if let [.., last] = found.as_slice()
+            && found != [InitSystem::Systemd]
+        {
+            self.output.status(format!("Shutdown goes through hooks for {}.", last.name()));
+        }
+        let hooks = inits::hooks(self.root.path(), &found)?;
+        let tree = self.work.join("kit");
+        let [init, cleanup] = self.programs;
+        KitBundle { programs: [init, cleanup], hooks: &hooks, machine_id: self.root.is_running() }
+            .lay_out(&tree)?;
+        let bundle = self.pack(&tree, &mut |_, _| Wanted::Keep, kit_bundle::BUNDLE)?;
+        interrupt::remove_tree(&tree).at("remove", &tree)?;
+        Ok(bundle)
+    }
+
+    fn pack(
+        &self,
+        source: &Path,
+        wanted: &mut dyn FnMut(&Path, &std::fs::Metadata) -> Wanted,
+        name: &'static str,
+    ) -> Result<Bundle> {
+        let mut step = self.output.step(format!("Packing {name}"));
+        let path = self.work.join(name);
+        let options = PackOptions {
+            compressor: self.settings.compressor,
+            block_size: self.settings.block_size,
+            epoch: self.settings.epoch,
+            ..PackOptions::default()
+        };
+        let mut progress = |progress: bundles::Progress| step.bytes(progress.done, progress.total);
+        let packed = bundles::pack(source, wanted, &path, &options, &mut progress)
+            .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;
+        for warning in &packed.warnings {
+            self.output.warning(format!("{name}: {warning}"));
+        }
+        step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
+        Ok(Bundle { name, path, bytes: packed.bytes })
+    }
+
+    fn id(&self, bundles: &[Bundle]) -> Result<BuildId> {
+        let Some(epoch) = self.settings.epoch else { return BuildId::random() };
+        let settings = self.settings;
+        let words = [
+            &epoch.to_string(),
+            &settings.name,
+            &settings.append,
+            &settings.modules,
+            &settings.timeout.to_string(),
+            &settings.text_menu.to_string(),
+            &self.kernel.version,
+        ];
+        let mut files: Vec<&Path> = bundles.iter().map(|bundle| bundle.path.as_path()).collect();
+        files.extend(self.programs.iter().map(PathBuf::as_path));
+        files.push(&self.kernel.image);
+        BuildId::of(&words.map(String::as_str), &files)
+    }
+
+    fn initramfs(&self, id: &BuildId) -> Result<PathBuf> {
+        let step = self.output.step("Making the initramfs");
+        let tree =
+            KernelTree { version: self.kernel.version.clone(), modules_dir: self.kernel.modules.clone() };
+        let busybox = busybox::find(&self.settings.busybox, self.root.path())?;
+        if busybox.is_none() && self.settings.busybox == busybox::Choice::Find {
+            self.output.warning("no static busybox: a boot that fails offers no shell (Debian: apt-get install busybox-static)");
+        }
+        let firmware = ["usr/lib/firmware", "lib/firmware"];
+        let [init, cleanup] = self.programs.clone();
+        let parts = Parts {
+            init,
+            cleanup,
+            busybox,
+            firmware_dir: firmware.iter().find_map(|folder| resolve(self.root.path(), Path::new(folder))),
+            name: self.settings.name.clone(),
+            id: id.as_str().to_owned(),
+        };
+        let Ok(set) = self.settings.modules.parse();
+        let path = self.work.join("initramfs.img");
+        let summary = initramfs::build(&tree, &parts, &set, self.settings.time()?, &path)
+            .map_err(|error| error.doing("making the initramfs"))?;
+        for file in &summary.firmware_left_out {
+            self.output.status(format!(
+                "{file} is too large for the initramfs; its device works once the system runs."
+            ));
+        }
+        let modules: usize = summary.modules.values().map(|(count, _)| count).sum();
+        step.done(format!("{}, {modules} modules", size(summary.bytes)));
+        Ok(path)
+    }
+
+    fn image(
+        &self,
+        folder: &Path,
+        id: &BuildId,
+        boot_files: &BootFiles,
+        bundles: &[Bundle],
+        initramfs: &Path,
+    ) -> Result<u64> {
+        let settings = self.settings;
+        let content: u64 = bundles.iter().map(|bundle| bundle.bytes).sum();
+        space::check_before_writing(folder, content + length(initramfs)? + length(&self.kernel.image)?)?;
+        let mut step = self.output.step(format!("Writing {}", settings.output.display()));
+        let time = settings.time()?;
+        let mut tree = tree(&settings.name, bundles, &self.kernel.image, initramfs)
+            .map_err(|error| iso_error(&error))?;
+        let menu = Menu {
+            title: settings.title.clone().unwrap_or_else(|| system_name(self.root.path())),
+            name: settings.name.clone(),
+            id: id.as_str().to_owned(),
+            append: settings.append.clone(),
+            timeout: Some(settings.timeout),
+            graphical: !settings.text_menu,
+            serial: true,
+        };
+        let boot =
+            iso::grub::install(&mut tree, boot_files, &menu, time).map_err(|error| iso_error(&error))?;
+        let options = ImageOptions { volume_id: settings.name.to_uppercase(), epoch: time };
+        let partial = Unfinished::new(iso::partial_name(&settings.output));
+        let written =
+            iso::write(&tree, &boot, &options, &settings.output, &mut |done, total| step.bytes(done, total))
+                .map_err(|error| iso_error(&error))?;
+        partial.keep();
+        for warning in &written.warnings {
+            self.output.warning(warning);
+        }
+        step.done(size(written.size));
+        Ok(written.size)
+    }
+}
+
+/// The live folder of the medium. The menu, the boot loader and the marker are `iso::grub`'s to add.
+fn tree(name: &str, bundles: &[Bundle], kernel: &Path, initramfs: &Path) -> Result<Tree, iso::Error> {
+    let mut tree = Tree::new();
+    for bundle in bundles {
+        tree.add_file(&format!("/{name}/{}", bundle.name), Source::Path(bundle.path.clone()))?;
+    }
+    tree.add_file(&format!("/{name}/boot/vmlinuz"), Source::Path(kernel.to_owned()))?;
+    tree.add_file(&format!("/{name}/boot/initramfs.img"), Source::Path(initramfs.to_owned()))?;
+    for folder in ["modules", "optional", "rootcopy", "changes"] {
+        tree.add_directory(&format!("/{name}/{folder}"))?;
+    }
+    Ok(tree)
+}
+
+/// What the root calls itself: PRETTY_NAME of os-release(5).
+fn system_name(root: &Path) -> String {
+    let places = ["etc/os-release", "usr/lib/os-release"];
+    let text = places
+        .iter()
+        .filter_map(|place| std::fs::read_to_string(resolve(root, Path::new(place))?).ok())
+        .find_map(|text| pretty_name(&text));
+    text.unwrap_or_else(|| "Linux".to_owned())
+}
+
+fn pretty_name(os_release: &str) -> Option<String> {
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?.trim();
+    let name = value.trim_matches(['"', '\'']).replace('\\', "");
+    (!name.is_empty()).then_some(name)
+}
+
+fn length(path: &Path) -> Result<u64> {
+    Ok(path.metadata().at("look at", path)?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_name_themselves() {
+        for (text, name) in [
+            (
+                "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
+                Some("Debian GNU/Linux 12 (bookworm)"),
+            ),
+            ("PRETTY_NAME='Void'", Some("Void")),
+            ("PRETTY_NAME=", None),
+            ("ID=x", None),
+        ] {
+            assert_eq!(pretty_name(text).as_deref(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_output_is_a_file_in_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(output_folder(&dir.path().join("x.iso")).unwrap(), dir.path().canonicalize().unwrap());
+        assert_eq!(output_folder(Path::new("x.iso")).unwrap(), std::env::current_dir().unwrap());
+        assert!(output_folder(dir.path()).unwrap_err().message().ends_with("is a directory"));
+        assert!(
+            output_folder(&dir.path().join("none/x.iso")).unwrap_err().message().contains("No such file")
+        );
+    }
+
+    #[test]
+    fn the_medium_has_the_agreed_folders() {
+        let bundle = Bundle { name: "00-core.sb", path: "/b".into(), bytes: 1 };
+        let tree = tree("kit", &[bundle], Path::new("/k"), Path::new("/i")).unwrap();
+        let files: Vec<&str> = tree.files().map(|(path, _)| path).collect();
+        assert_eq!(files, ["/kit/00-core.sb", "/kit/boot/initramfs.img", "/kit/boot/vmlinuz"]);
+        let folders: Vec<&str> = tree.directories().collect();
+        assert_eq!(
+            folders,
+            ["/kit", "/kit/boot", "/kit/changes", "/kit/modules", "/kit/optional", "/kit/rootcopy"]
+        );
+    }
+}

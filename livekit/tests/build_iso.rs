@@ -1,0 +1,361 @@
+//! Images built from a tiny synthetic root, judged by xorriso, unsquashfs and the file system.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const VERSION: &str = "6.1.0-1-test";
+
+/// A folder with a root, what an initramfs needs, and a place for images.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(bench.path("out")).unwrap();
+        for program in ["init", "cleanup"] {
+            bench.write(&format!("lib/{program}"), &elf_program());
+            fs::set_permissions(bench.path("lib").join(program), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let modules = format!("root/usr/lib/modules/{VERSION}");
+        for (name, text) in [
+            ("modules.dep", "kernel/fs/isofs/isofs.ko:\n"),
+            ("modules.alias", ""),
+            ("modules.softdep", ""),
+            (
+                "modules.builtin",
+                "kernel/drivers/block/loop.ko\nkernel/fs/squashfs/squashfs.ko\nkernel/fs/overlayfs/overlay.ko\n",
+            ),
+        ] {
+            bench.write(&format!("{modules}/{name}"), text.as_bytes());
+        }
+        bench.write(&format!("{modules}/kernel/fs/isofs/isofs.ko"), &elf_program());
+        bench.write(&format!("root/boot/vmlinuz-{VERSION}"), &bz_image());
+        bench.write(&format!("root/boot/initrd.img-{VERSION}"), b"not wanted");
+        bench.write("root/etc/os-release", b"PRETTY_NAME=\"Test System\"\n");
+        bench.write("root/etc/machine-id", b"0123\n");
+        bench.write("root/tmp/leftover", b"not wanted");
+        bench.write("root/srv/music.iso", b"not wanted");
+        bench.write("root/usr/bin/one", b"same\n");
+        fs::hard_link(bench.path("root/usr/bin/one"), bench.path("root/usr/bin/two")).unwrap();
+        symlink("one", bench.path("root/usr/bin/link")).unwrap();
+        symlink("usr/lib", bench.path("root/lib")).unwrap();
+        bench.write("root/usr/lib/firmware/a.bin", b"firmware\n");
+        bench.write("root/home/it's [a] name", b"odd\n");
+        rustix::fs::setxattr(
+            bench.path("root/usr/bin/one"),
+            "user.note",
+            b"kept",
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Something that takes a while to pack and does not get smaller.
+    fn add_bulk(&self, mebibytes: usize) {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(mebibytes << 17)
+        .flatten()
+        .collect();
+        self.write("root/srv/bulk", &bytes);
+    }
+
+    fn command(&self, output: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_livekit"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LIVEKIT_")) {
+            command.env_remove(name);
+        }
+        command.current_dir(self.folder.path()).env("LIVEKIT_LIB", self.path("lib")).env_remove("TMPDIR");
+        command.env("SOURCE_DATE_EPOCH", "1700000000").args([
+            "build-iso",
+            "--root",
+            "root",
+            "--busybox",
+            "none",
+        ]);
+        command.args([
+            "--exclude",
+            "*.iso",
+            "--append",
+            "console=ttyS0",
+            "--compressor",
+            "zstd:1",
+            "--output",
+            output,
+        ]);
+        command
+    }
+
+    fn build(&self, output: &str) -> Output {
+        let result = self.command(output).output().unwrap();
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        result
+    }
+
+    /// Names in the folder of images.
+    fn made(&self) -> Vec<String> {
+        names(&self.path("out"))
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The start of a bzImage, as far as anyone here looks at it.
+fn bz_image() -> Vec<u8> {
+    let mut image = vec![0; 0x4000];
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x20e..0x210].copy_from_slice(&0x180_u16.to_le_bytes());
+    image[0x380..0x380 + VERSION.len()].copy_from_slice(VERSION.as_bytes());
+    image
+}
+
+/// The header of a static program for x86-64: one program header, which is not an interpreter's.
+fn elf_program() -> Vec<u8> {
+    let mut elf = vec![0; 64 + 56];
+    elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    elf[18] = 62;
+    elf[32] = 64;
+    elf[54] = 56;
+    elf[56] = 1;
+    elf[64] = 1;
+    elf
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
+    let result = Command::new(program).args(arguments).current_dir(folder).output();
+    let result = result.unwrap_or_else(|error| panic!("{program}: {error}; these tests need it"));
+    assert!(result.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&result.stderr));
+    String::from_utf8_lossy(&result.stdout).into_owned()
+}
+
+#[test]
+fn the_image_has_everything() {
+    let bench = Bench::new();
+    let result = bench.build("out/a.iso");
+    assert_eq!(String::from_utf8_lossy(&result.stdout), "out/a.iso\n");
+    let status = String::from_utf8_lossy(&result.stderr).into_owned();
+    for line in ["Kernel 6.1.0-1-test (", "00-core.sb", "01-firmware.sb", "90-livekit.sb", "initramfs.img"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+    assert_eq!(bench.made(), ["a.iso"]);
+
+    let out = bench.path("out");
+    run("xorriso", &["-osirrox", "on", "-indev", "a.iso", "-extract", "/", "iso"], &out);
+    let kit = out.join("iso/livekit");
+    let marker = names(&kit).into_iter().find(|name| name.ends_with(".id")).unwrap();
+    let id = marker.strip_suffix(".id").unwrap().to_owned();
+    assert_eq!(
+        names(&kit),
+        [
+            "00-core.sb",
+            "01-firmware.sb",
+            "90-livekit.sb",
+            &marker,
+            "boot",
+            "changes",
+            "modules",
+            "optional",
+            "rootcopy"
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+    );
+    assert_eq!(fs::read_to_string(kit.join(&marker)).unwrap(), format!("{id}\n"));
+    assert_eq!(fs::read(kit.join("boot/vmlinuz")).unwrap(), bz_image());
+    let entries = fs::read_to_string(out.join("iso/boot/grub/entries.cfg")).unwrap();
+    assert!(entries.contains(&format!("livekit.id={id}")) && entries.contains("console=ttyS0"), "{entries}");
+    assert!(entries.contains("Test System"), "{entries}");
+    let report = run("xorriso", &["-indev", "a.iso", "-report_el_torito", "plain"], &out);
+    assert!(report.contains("BIOS") && report.contains("UEFI"), "{report}");
+
+    for (bundle, to) in [("00-core.sb", "core"), ("01-firmware.sb", "firmware"), ("90-livekit.sb", "kit")] {
+        let path = kit.join(bundle);
+        run("unsquashfs", &["-no-progress", "-d", to, path.to_str().unwrap()], &out);
+    }
+    check_core(&out.join("core"));
+    assert_eq!(fs::read(out.join("firmware/usr/lib/firmware/a.bin")).unwrap(), b"firmware\n");
+    assert_eq!(names(&out.join("firmware/usr")), ["lib"]);
+    assert_eq!(names(&out.join("kit")), ["usr"]);
+    let livekit = fs::read(out.join("kit/usr/bin/livekit")).unwrap();
+    assert!(livekit == fs::read(env!("CARGO_BIN_EXE_livekit")).unwrap(), "another program");
+    assert_eq!(names(&out.join("kit/usr/lib/livekit")), ["cleanup", "init"]);
+
+    let shown = bench_run_dry(&bench, "out/a.iso");
+    assert!(
+        shown.contains(&format!("-append 'livekit.id={id} console=ttyS0 console=ttyS0,115200 debug'")),
+        "{shown}"
+    );
+}
+
+fn check_core(core: &Path) {
+    let (one, two) =
+        (core.join("usr/bin/one").metadata().unwrap(), core.join("usr/bin/two").metadata().unwrap());
+    assert_eq!((one.ino(), one.nlink()), (two.ino(), 2));
+    assert_eq!(fs::read_link(core.join("usr/bin/link")).unwrap(), Path::new("one"));
+    let mut value = [0; 16];
+    let length = rustix::fs::getxattr(core.join("usr/bin/two"), "user.note", &mut value).unwrap();
+    assert_eq!(&value[..length], b"kept");
+    assert_eq!(fs::read(core.join("home/it's [a] name")).unwrap(), b"odd\n");
+    for (folder, holds) in [
+        ("", &["boot", "etc", "home", "lib", "srv", "tmp", "usr"][..]),
+        ("tmp", &[]),
+        ("srv", &[]),
+        ("boot", &["vmlinuz-6.1.0-1-test"]),
+        ("usr/lib", &["firmware", "modules"]),
+        ("usr/lib/firmware", &[]),
+        ("etc", &["machine-id", "os-release"]),
+    ] {
+        assert_eq!(names(&core.join(folder)), holds, "{folder}");
+    }
+}
+
+fn bench_run_dry(bench: &Bench, image: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livekit"));
+    command
+        .args(["run", image, "--append", "debug", "--dry-run", "--accel", "tcg"])
+        .current_dir(bench.folder.path());
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn the_same_input_gives_the_same_image() {
+    let bench = Bench::new();
+    bench.build("out/a.iso");
+    bench.build("out/b.iso");
+    assert!(
+        fs::read(bench.path("out/a.iso")).unwrap() == fs::read(bench.path("out/b.iso")).unwrap(),
+        "they differ"
+    );
+    bench.write("root/etc/new", b"x");
+    bench.build("out/c.iso");
+    let ids = ["a", "c"].map(|name| {
+        let list = run(
+            "xorriso",
+            &["-indev", &format!("out/{name}.iso"), "-find", "/livekit", "-name", "*.id"],
+            bench.folder.path(),
+        );
+        assert!(list.contains(".id'"), "{list}");
+        list
+    });
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn no_kernel_is_told_before_anything_is_made() {
+    let bench = Bench::new();
+    fs::remove_file(bench.path(&format!("root/boot/vmlinuz-{VERSION}"))).unwrap();
+    let result = bench.command("out/a.iso").output().unwrap();
+    let said = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert_eq!(result.status.code(), Some(1));
+    assert!(
+        said.contains("no kernel in ") && said.contains("looked for boot/vmlinuz-*, boot/vmlinuz, "),
+        "{said}"
+    );
+    assert!(said.contains("\nhint: install a kernel in the root (Debian: linux-image-amd64"), "{said}");
+    assert!(bench.made().is_empty());
+}
+
+/// Starts a build and waits until it is in the middle of packing.
+fn start_and_wait_for_packing(bench: &Bench) -> Child {
+    let mut command = bench.command("out/a.iso");
+    // Slow on purpose.
+    command.args(["--compressor", "zstd:22"]).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        let work = bench.made().into_iter().find(|name| name.starts_with(".livekit-"));
+        let packing = work.is_some_and(|work| {
+            names(&bench.path("out").join(work)).iter().any(|name| name.starts_with("00-core"))
+        });
+        if packing {
+            return child;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "the build ended too early");
+        assert!(Instant::now() < limit, "the build does not begin to pack");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_interrupted_build_leaves_nothing() {
+    let bench = Bench::new();
+    bench.add_bulk(64);
+    for (signal, code) in [(rustix::process::Signal::INT, 130), (rustix::process::Signal::TERM, 143)] {
+        let mut child = start_and_wait_for_packing(&bench);
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(bench.made().is_empty(), "left: {:?}", bench.made());
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_and_says_what_to_do() {
+    let bench = Bench::new();
+    bench.add_bulk(60);
+    let program = fs::metadata(env!("CARGO_BIN_EXE_livekit")).unwrap().len();
+    let enough_to_pack = format!("{}k", (76 << 10) + program / 1024);
+    for (size, says) in [
+        // Refused beforehand.
+        ("16m", "free, the build needs at least"),
+        // Full while the bundle is made.
+        ("50m", "No space left on device"),
+        // Full while the kit's own files are laid out.
+        ("64m", "No space left on device"),
+        // Too little for the image itself.
+        (&enough_to_pack, "free, the build needs at least"),
+    ] {
+        let script = format!(
+            "mount -t tmpfs -o size={size} none out && \"$@\"; code=$?; echo left: $(ls -A out); exit $code"
+        );
+        let build = bench.command("out/a.iso");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        command.arg(build.get_program()).args(build.get_args()).current_dir(bench.folder.path());
+        for (name, value) in build.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let result = command.output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+        assert_eq!(result.status.code(), Some(1), "{size}: {out}{err}");
+        assert!(
+            err.contains(says) && err.contains("\nhint: free some space, or choose another place"),
+            "{size}: {err}"
+        );
+        assert_eq!(out.lines().last(), Some("left:"), "{size}: {out}{err}");
+    }
+}

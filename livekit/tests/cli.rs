@@ -1,0 +1,190 @@
+//! What the command says and returns, from outside.
+
+use std::process::{Command, Output};
+
+fn livekit(arguments: &[&str], folder: &std::path::Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livekit"));
+    command.args(arguments).current_dir(folder).env_remove("SOURCE_DATE_EPOCH");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LIVEKIT_")) {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs it and returns exit code, stdout and stderr.
+fn run(arguments: &[&str], folder: &std::path::Path) -> (i32, String, String) {
+    let output = livekit(arguments, folder);
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn help_suffices_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, help, _) = run(&["help", "build-iso"], dir.path());
+    assert_eq!(code, 0);
+    let flags = [
+        "--root",
+        "--debian",
+        "--packages",
+        "--mirror",
+        "--kernel",
+        "--output",
+        "--name",
+        "--title",
+        "--config",
+        "--append",
+        "--modules",
+        "--exclude",
+        "--busybox",
+        "--boot-files",
+        "--timeout",
+        "--text-menu",
+        "--compressor",
+        "--block-size",
+        "--quiet",
+    ];
+    for flag in flags {
+        assert!(help.contains(flag), "{flag} is not in\n{help}");
+    }
+    for word in [
+        "Examples:",
+        "sudo livekit build-iso --debian bookworm",
+        "livekit.toml",
+        "SOURCE_DATE_EPOCH",
+        "/etc/fstab",
+    ] {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+    let (code, help, _) = run(&["run", "--help"], dir.path());
+    assert_eq!(code, 0);
+    for word in [
+        "--uefi",
+        "--secure-boot",
+        "--usb",
+        "--cd",
+        "--memory",
+        "--window",
+        "--append",
+        "--dry-run",
+        "Ctrl-A X",
+        "Examples:",
+    ] {
+        assert!(help.contains(word), "{word} is not in\n{help}");
+    }
+    let (code, help, _) = run(&["--help"], dir.path());
+    assert_eq!(code, 0);
+    assert!(
+        help.contains("build-iso") && help.contains("Exit code: 0 done, 1 could not, 2 wrong usage"),
+        "{help}"
+    );
+}
+
+#[test]
+fn wrong_usage_returns_two() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bad.toml"), "nmae = 'x'\n").unwrap();
+    for (arguments, says) in [
+        (&["fly"][..], "unrecognized subcommand 'fly'"),
+        (&["build-iso", "--speed"], "unexpected argument '--speed'"),
+        (&["build-iso", "--root", "/", "--debian", "x"], "cannot be used with"),
+        (&["build-iso", "--name", "a/b"], "error: `a/b` cannot be the kit's name\nhint: it names a folder"),
+        (
+            &["build-iso", "--config", "bad.toml"],
+            "error: configuration bad.toml: line 1: unknown key `nmae`\nhint: did you mean `name`?\n",
+        ),
+        (
+            &["build-iso", "--config", "none.toml"],
+            "error: cannot read the configuration none.toml: No such file",
+        ),
+        (&["build-iso", "--root", "none"], "error: cannot find the root none: No such file"),
+        (
+            &["run", "bad.toml", "--memory", "much"],
+            "error: `much` is no size of memory\nhint: for instance 1G",
+        ),
+    ] {
+        let (code, stdout, stderr) = run(arguments, dir.path());
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_configuration_beside_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("livekit.toml"), "[debian]\nsuit = 'bookworm'\n").unwrap();
+    let (code, _, stderr) = run(&["build-iso"], dir.path());
+    assert_eq!(code, 2);
+    assert_eq!(
+        stderr,
+        "error: configuration livekit.toml: line 2: unknown key `debian.suit`\nhint: did you mean `debian.suite`?\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_done_returns_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, says) in [
+        (&["run", "none.iso"][..], "error: cannot open the image none.iso: No such file"),
+        (
+            &["build-iso", "--root", ".", "--output", "none/x.iso"],
+            "error: cannot find the directory none: No such file",
+        ),
+    ] {
+        let (code, stdout, stderr) = run(arguments, dir.path());
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.iso"), vec![0; 4096]).unwrap();
+    std::fs::write(dir.path().join("stick.img"), vec![0; 4096]).unwrap();
+    let path = dir.path().canonicalize().unwrap().display().to_string();
+    for (arguments, shows, shows_not) in [
+        (
+            &["a.iso", "--accel", "tcg"][..],
+            &[
+                "qemu-system-x86_64 \\\n  -machine q35 \\\n  -accel tcg",
+                "media=cdrom,readonly=on",
+                "/a.iso",
+                "mon:stdio",
+                "-m 1024",
+                "-smp 2",
+            ][..],
+            "usb",
+        ),
+        (
+            &["a.iso", "--usb", "--accel", "tcg", "--memory", "2G", "--cpus", "1"],
+            &["snapshot=on", "usb-storage", "-m 2048", "-smp 1"],
+            "cdrom",
+        ),
+        (&["stick.img", "--window", "--accel", "tcg"], &["usb-storage"], "snapshot"),
+        (&["stick.img", "--accel", "kvm"], &["-accel kvm", "-serial mon:stdio"], "tcg"),
+    ] {
+        let mut all = vec!["run", "--dry-run"];
+        all.extend(arguments);
+        let (code, stdout, stderr) = run(&all, dir.path());
+        assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(stdout.contains(&path), "{stdout}");
+        for word in shows {
+            assert!(stdout.contains(word), "{word} is not in\n{stdout}");
+        }
+        assert!(!stdout.contains(shows_not), "{shows_not} is in\n{stdout}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn append_needs_one_of_our_images() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.iso"), vec![0; 1 << 20]).unwrap();
+    let (code, _, stderr) = run(&["run", "a.iso", "--append", "debug", "--dry-run"], dir.path());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("it is no ISO image\nhint: --append works with ISO images made by"), "{stderr}");
+}
