@@ -81,6 +81,16 @@ impl Kit {
         Disk::image(iso)
     }
 
+    /// Names of the bundles at the top of the live folder, sorted.
+    pub fn bundles(&self) -> Vec<String> {
+        let folder = self.folder.join("medium/livekit");
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut bundles: Vec<_> = names.filter(|name| name.ends_with(".sb")).collect();
+        bundles.sort();
+        bundles
+    }
+
     pub fn kernel(&self) -> PathBuf {
         self.folder.join("medium/livekit/boot/vmlinuz")
     }

@@ -84,6 +84,14 @@ impl Medium {
         self
     }
 
+    /// Adds the content of a folder below another one.
+    #[must_use]
+    pub fn tree(self, path: &str, source: &Path) -> Self {
+        let place = self.place(path);
+        output(command("cp").args(["-r", "--reflink=auto"]).arg(source).arg(place));
+        self
+    }
+
     #[must_use]
     pub fn renamed(self, from: &str, to: &str) -> Self {
         let result = fs::rename(self.place(from), self.place(to));

@@ -148,6 +148,7 @@ impl Vm {
         let qmp = connect(&mut process, "qmp");
         let qmp = Qmp::new(qmp).unwrap_or_else(|error| panic!("QEMU does not greet: {error}"));
         let keyboard = connect(&mut process, "serial");
+        discard(keyboard.try_clone().expect("a second handle"));
         let port = Port::new(connect(&mut process, "probe")).expect("a socket takes a timeout");
         let patience = self.patience.mul_f64(patience_factor());
         Machine {
@@ -222,6 +223,11 @@ fn firmware_arguments(firmware: Firmware, folder: &Path) -> Vec<String> {
     line.split(' ').map(String::from).collect()
 }
 
+/// Reads what the serial port says until QEMU ends: it is in the log, but unread it would stop the guest.
+fn discard(mut serial: UnixStream) {
+    std::thread::spawn(move || std::io::copy(&mut serial, &mut std::io::sink()));
+}
+
 /// Waits until one of the machine slots is free and holds it.
 fn free_slot() -> File {
     let folder = cache::folder();
@@ -287,6 +293,7 @@ impl Process {
         }
     }
 
+    #[track_caller]
     fn must_run(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
             panic!("QEMU ended too early: {status}");
@@ -421,6 +428,17 @@ impl Machine {
         let deadline = Instant::now() + self.patience;
         let moved = self.qmp.event("DEVICE_TRAY_MOVED", |data| data["tray-open"] == open, deadline);
         assert!(matches!(moved, Ok(Some(_))), "the tray did not become open={open}: {moved:?}");
+    }
+
+    /// Whether a tray has moved at all.
+    pub fn tray_moved(&mut self) -> bool {
+        matches!(self.qmp.event("DEVICE_TRAY_MOVED", |_| true, Instant::now()), Ok(Some(_)))
+    }
+
+    /// Asserts that the machine is on.
+    #[track_caller]
+    pub fn still_runs(&mut self) {
+        self.process.must_run();
     }
 
     /// Waits until the guest has switched the machine off.

@@ -1,0 +1,52 @@
+# The words of everyday work. `make demo` and `make test` need nothing but a Debian 12 with Rust.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
+DEMO := $(TARGET)/demo
+PREFIX ?= /usr/local
+# Packing a root keeps owners and device files: that is root's work.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# nextest runs every test in a process of its own, and shows the slow ones.
+VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
+
+.PHONY: build install setup demo check unit vm test
+
+build:
+	cargo build --release -p livekit -p init -p cleanup
+
+install:
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/livekit
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/livekit $(RELEASE)/init $(RELEASE)/cleanup
+
+# What the other targets need installed.
+setup:
+	tests/setup
+
+# A small Debian live system, from nothing to its login prompt in this terminal.
+demo: setup build $(DEMO)/livekit-demo.iso
+	@echo "Log in as root with the password: live   (Ctrl-A X ends the machine)"
+	$(RELEASE)/livekit run $(DEMO)/livekit-demo.iso
+
+$(DEMO)/livekit-demo.iso: $(RELEASE)/livekit $(RELEASE)/init $(RELEASE)/cleanup
+	mkdir -p $(DEMO)
+	$(SUDO) $(RELEASE)/livekit build-iso --debian bookworm --append "console=tty0 console=ttyS0" --output $@
+
+$(RELEASE)/livekit $(RELEASE)/init $(RELEASE)/cleanup: build
+
+# Minutes, and no machine is started.
+check:
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(MAKE) unit
+
+unit:
+	cargo test --quiet
+	cargo test --quiet -p tests --lib --test licences
+
+# Whole machines, two at a time.
+vm: build
+	$(VM_TESTS) -p tests
+
+test: setup
+	$(MAKE) check
+	$(MAKE) vm

@@ -1,0 +1,70 @@
+//! `toram`: the system lives in memory and lets its medium go.
+
+use tests::{Ending, Format, Kernel, Kit};
+
+const DATA: &str = "/run/initramfs/memory/data";
+
+#[test]
+fn the_stick_may_be_pulled_out_while_the_system_works_on() {
+    for kernel in [Kernel::V6_1, Kernel::V6_12] {
+        let kit = Kit::tiny(kernel);
+        let medium = kit.medium().bundle("livekit/modules/20-tool.sb", &[("opt/tool", "tool\n")]);
+        let stick =
+            medium.bundle("livekit/optional/40-book.sb", &[("opt/book", "book\n")]).stick(Format::Fat32);
+        let mut machine = kit.direct().append("toram").usb("stick", &stick).start();
+        let mut guest = machine.guest();
+        assert_eq!(guest.report.mount(DATA).kind, "tmpfs");
+        let left: Vec<_> =
+            guest.report.mounts.iter().filter(|mount| mount.source.starts_with("/dev/sd")).collect();
+        assert!(left.is_empty(), "still mounted: {left:#?}");
+        let mut files: Vec<_> =
+            guest.report.loops.iter().map(|device| device.backing_file.as_str()).collect();
+        files.retain(|file| file.contains("/toram/") || !file.contains("/memory/"));
+        assert!(
+            files.is_empty(),
+            "bundles that are not where the medium's copy is: {:#?}",
+            guest.report.loops
+        );
+
+        machine.pull_out("stick");
+        guest.run(&["/bin/busybox", "sh", "-c", "echo 3 > /proc/sys/vm/drop_caches"]);
+        assert_eq!(guest.read("/opt/tool"), "tool\n");
+        let every = "find / -xdev -type f -exec cat {} + | wc -c";
+        let bytes: u64 = guest.run(&["/bin/busybox", "sh", "-c", every]).trim().parse().expect("a count");
+        assert!(bytes > 10_000_000, "only {bytes} bytes could be read");
+        let errors = "dmesg | grep -c 'SQUASHFS error\\|I/O error.*loop'";
+        assert_eq!(guest.try_run(&["/bin/busybox", "sh", "-c", errors]).stdout.trim(), "0");
+
+        guest.end(Ending::Poweroff);
+        machine.powers_off();
+        stick.is_clean();
+    }
+}
+
+#[test]
+fn only_what_is_loaded_is_copied() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let filler = "0123456789abcdef".repeat(1 << 10);
+    let medium = kit.medium().bundle("livekit/modules/20-tool.sb", &[("opt/tool", &filler)]);
+    let stick = medium.bundle("livekit/modules/30-game.sb", &[("opt/game", &filler)]).stick(Format::Ext4);
+    let mut machine = kit.direct().append("toram noload=game").usb("stick", &stick).start();
+    let mut guest = machine.guest();
+    assert_eq!(guest.read("/opt/tool"), filler);
+    assert!(!guest.exists("/opt/game"));
+    let find = format!("find {DATA} -name '*.sb' | sed 's|.*/||' | sort");
+    let copied = guest.run(&["/bin/busybox", "sh", "-c", &find]);
+    assert!(copied.contains("20-tool.sb") && !copied.contains("30-game.sb"), "{copied}");
+}
+
+#[test]
+fn too_little_memory_for_a_copy_is_said() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let filler: String =
+        (0..6_000_000_u64).map(|i| format!("{:016x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let stick =
+        kit.medium().bundle("livekit/modules/20-large.sb", &[("opt/large", &filler)]).stick(Format::Ext4);
+    let mut machine = kit.direct().memory(160).append("toram rescue=off").usb("stick", &stick).start();
+    let said = machine.serial_shows("The live system did not start");
+    assert!(said.contains("step toram"), "the failing step is not named");
+    assert!(said.contains("memory") && said.contains("hint: "), "neither reason nor hint");
+}
