@@ -50,6 +50,7 @@ pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> 
     let rootcopy = medium.live_folder.join("rootcopy");
     if rootcopy.is_dir() {
         match copy_tree(&rootcopy, &union.path) {
+            Ok(0) => {}
             Ok(files) => log::info(format_args!("rootcopy: {files} files")),
             Err(e) => log::warning(format_args!("rootcopy: {e}")),
         }

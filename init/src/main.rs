@@ -39,9 +39,12 @@ fn boot() -> Result<Infallible> {
     step(Step::Drivers);
     let drivers = Step::Drivers.run(drivers::Drivers::start)?;
     step(Step::Medium);
-    let medium = Step::Medium.run(|| medium::find(&options, &drivers))?;
-    drivers.stop();
-    let bundles = Step::Medium.run(|| selection::choose(&medium, &options))?;
+    let (medium, bundles) = Step::Medium.run(|| {
+        let medium = medium::find(&options, &drivers)?;
+        drivers.stop();
+        let bundles = selection::choose(&medium, &options)?;
+        Ok((medium, bundles))
+    })?;
     step(Step::Changes);
     let changes = Step::Changes.run(|| Changes::in_memory(layout::CHANGES.as_ref()))?;
     step(Step::ToRam);
