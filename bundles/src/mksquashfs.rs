@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use crate::Error;
+use crate::wanted::Choice;
 
 /// What a finished run said.
 #[derive(Debug)]
@@ -77,17 +78,20 @@ fn parse_bar(bar: &str) -> Option<(u64, u64)> {
     (done <= total && total > 0).then_some((done, total))
 }
 
-/// The text of an exclude file for `-wildcards`, one pattern a line, that matches these paths and no others.
+/// The text of an exclude file for `-wildcards`, one pattern a line, that matches what was excluded, everything in the
+/// emptied directories, and nothing else.
 ///
 /// Not for its wildcards: without them mksquashfs excludes by inode, and with a file its other hard links.
-pub(crate) fn exclude_file(paths: &[PathBuf]) -> Vec<u8> {
+pub(crate) fn exclude_file(choice: &Choice) -> Vec<u8> {
     let mut text = Vec::new();
-    for path in paths {
+    let mut add = |path: &Path, end: &[u8]| {
         // The first backslash of a line only says that no comment begins here.
         text.push(b'\\');
         pattern(path, &mut text);
-        text.push(b'\n');
-    }
+        text.extend_from_slice(end);
+    };
+    choice.excluded.iter().for_each(|path| add(path, b"\n"));
+    choice.emptied.iter().for_each(|path| add(path, b"/*\n"));
     text
 }
 
@@ -104,14 +108,15 @@ fn pattern(path: &Path, text: &mut Vec<u8>) {
 }
 
 /// Writes the exclude file beside the output.
-pub(crate) fn write_exclude_file(paths: &[PathBuf], path: &Path) -> Result<(), Error> {
+pub(crate) fn write_exclude_file(choice: &Choice, path: &Path) -> Result<(), Error> {
     let mut file = std::fs::File::create(path).map_err(Error::io("create", path))?;
-    file.write_all(&exclude_file(paths)).map_err(Error::io("write", path))
+    file.write_all(&exclude_file(choice)).map_err(Error::io("write", path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn patterns_are_literal() {
@@ -125,9 +130,12 @@ mod tests {
             ("é", b"\\\xc3\xa9\n"),
         ];
         for (path, expected) in table {
-            let text = exclude_file(&[PathBuf::from(path)]);
+            let choice = Choice { excluded: vec![PathBuf::from(path)], ..Choice::default() };
+            let text = exclude_file(&choice);
             assert_eq!(text, *expected, "{path}: {}", String::from_utf8_lossy(&text));
         }
+        let choice = Choice { emptied: vec!["proc".into(), "a*".into()], ..Choice::default() };
+        assert_eq!(exclude_file(&choice), b"\\proc/*\n\\a\\*/*\n");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub fn pack(
     let choice = choose(&source, wanted)?;
     let partial = Temporary::create(with_suffix(&output, ".partial"))?;
     let exclude = Temporary::create(with_suffix(&output, ".exclude"))?;
-    mksquashfs::write_exclude_file(&choice.excluded, &exclude.0)?;
+    mksquashfs::write_exclude_file(&choice, &exclude.0)?;
     let arguments = arguments(&source, &partial.0, &exclude.0, options)?;
     let total = choice.bytes;
     let report = mksquashfs::run(&arguments, options.epoch, &mut |done, of| {

@@ -22,6 +22,9 @@ pub enum Wanted {
 pub(crate) struct Choice {
     /// What is not wanted: no path is below another. In the order of names.
     pub(crate) excluded: Vec<PathBuf>,
+    /// Directories that go in with nothing in them, also of what appears there before they are packed: of a running system
+    /// whose /proc is such a directory, new processes do not matter. In the order of names.
+    pub(crate) emptied: Vec<PathBuf>,
     /// Everything wanted but directories.
     pub(crate) files: u64,
     /// Size of the wanted files in bytes.
@@ -78,8 +81,12 @@ impl Walk<'_> {
         let kept = match wanted {
             Wanted::Skip => false,
             Wanted::Keep if metadata.is_dir() => {
-                self.directory(&relative)?;
-                true
+                let before = self.choice.excluded.len();
+                if !self.directory(&relative)? {
+                    self.choice.excluded.truncate(before);
+                    self.choice.emptied.push(relative);
+                }
+                return Ok(true);
             }
             Wanted::Keep => {
                 self.choice.files += 1;
@@ -129,10 +136,26 @@ mod tests {
         });
         let choice = choice.unwrap();
         let excluded: Vec<_> = choice.excluded.iter().map(|p| p.to_str().unwrap()).collect();
-        assert_eq!(excluded, ["srv", "top", "usr/bin", "usr/lib/libc", "var/log"]);
+        assert_eq!(excluded, ["srv", "top", "usr/bin", "usr/lib/libc"]);
+        assert_eq!(choice.emptied, [Path::new("var")]);
         assert_eq!((choice.files, choice.bytes), (1, 4));
         assert!(asked.contains(&"srv/empty/deep/z".to_owned()) && !asked.contains(&"var/log/l".to_owned()));
         assert_eq!(&asked[..3], ["srv", "srv/empty", "srv/empty/deep"]);
+    }
+
+    #[test]
+    fn directories_of_which_nothing_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["proc/1/fd", "srv", "run/lock"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let skipped = ["proc/1", "run/utmp"].map(Path::new);
+        fs::write(dir.path().join("run/utmp"), b"").unwrap();
+        let mut wanted =
+            |path: &Path, _: &Metadata| if skipped.contains(&path) { Wanted::Skip } else { Wanted::Keep };
+        let choice = choose(dir.path(), &mut wanted).unwrap();
+        assert_eq!(choice.emptied, ["proc", "run/lock", "srv"].map(PathBuf::from));
+        assert_eq!(choice.excluded, ["run/utmp"].map(PathBuf::from));
     }
 
     #[test]

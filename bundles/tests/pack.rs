@@ -357,3 +357,21 @@ fn failures_leave_nothing() {
     scene.pack_all();
     assert_eq!(fs::read(scene.unpacked().join("data")).unwrap(), b"x");
 }
+
+#[test]
+fn what_appears_in_an_emptied_directory_stays_out() {
+    let scene = Scene::new();
+    scene.write("proc/1", b"");
+    scene.write("zoo", b"");
+    let mut wanted = |path: &Path| {
+        if path == Path::new("zoo") {
+            // After /proc was looked at, before it is packed.
+            scene.write("proc/2/status", b"");
+            scene.write("proc/.hidden", b"");
+        }
+        if path.starts_with("proc/") { Wanted::Skip } else { Wanted::Keep }
+    };
+    scene.pack(&mut wanted, &PackOptions::default()).unwrap();
+    let found: Vec<_> = paths(&scene.unpacked()).into_iter().collect();
+    assert_eq!(found, ["proc", "zoo"].map(PathBuf::from));
+}
