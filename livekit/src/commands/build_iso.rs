@@ -104,6 +104,9 @@ fn iso_error(error: &iso::Error) -> Error {
     }
 }
 
+/// Files of a running system that change while they are packed may cause one each.
+const WARNINGS_SHOWN: usize = 10;
+
 /// A finished bundle.
 struct Bundle {
     name: &'static str,
@@ -185,8 +188,11 @@ impl Build<'_> {
         let mut progress = |progress: bundles::Progress| step.bytes(progress.done, progress.total);
         let packed = bundles::pack(source, wanted, &path, &options, &mut progress)
             .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;
-        for warning in &packed.warnings {
+        for warning in packed.warnings.iter().take(WARNINGS_SHOWN) {
             self.output.warning(format!("{name}: {warning}"));
+        }
+        if let Some(more) = packed.warnings.len().checked_sub(WARNINGS_SHOWN).filter(|&more| more > 0) {
+            self.output.warning(format!("{name}: {more} more of this kind"));
         }
         step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
         Ok(Bundle { name, path, bytes: packed.bytes })
