@@ -91,7 +91,11 @@ pub(crate) fn exclude_file(choice: &Choice) -> Vec<u8> {
         text.extend_from_slice(end);
     };
     choice.excluded.iter().for_each(|path| add(path, b"\n"));
-    choice.emptied.iter().for_each(|path| add(path, b"/*\n"));
+    for path in &choice.emptied {
+        // A star takes no name that begins with a dot.
+        add(path, b"/*\n");
+        add(path, b"/.*\n");
+    }
     text
 }
 
@@ -135,7 +139,7 @@ mod tests {
             assert_eq!(text, *expected, "{path}: {}", String::from_utf8_lossy(&text));
         }
         let choice = Choice { emptied: vec!["proc".into(), "a*".into()], ..Choice::default() };
-        assert_eq!(exclude_file(&choice), b"\\proc/*\n\\a\\*/*\n");
+        assert_eq!(exclude_file(&choice), b"\\proc/*\n\\proc/.*\n\\a\\*/*\n\\a\\*/.*\n");
     }
 
     #[test]

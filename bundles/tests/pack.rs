@@ -369,9 +369,23 @@ fn what_appears_in_an_emptied_directory_stays_out() {
             scene.write("proc/2/status", b"");
             scene.write("proc/.hidden", b"");
         }
-        if path.starts_with("proc/") { Wanted::Skip } else { Wanted::Keep }
+        if path.parent() == Some(Path::new("proc")) { Wanted::Skip } else { Wanted::Keep }
     };
     scene.pack(&mut wanted, &PackOptions::default()).unwrap();
     let found: Vec<_> = paths(&scene.unpacked()).into_iter().collect();
     assert_eq!(found, ["proc", "zoo"].map(PathBuf::from));
+}
+
+#[test]
+fn hidden_files_of_an_emptied_directory_stay_out() {
+    let scene = Scene::new();
+    for name in ["tmp/.X11-unix/X0", "tmp/.lock", "tmp/plain", "kept"] {
+        scene.write(name, b"x");
+    }
+    let tmp = scene.source("tmp");
+    let wanted =
+        &mut |p: &Path| if p.parent() == Some(Path::new("tmp")) { Wanted::Skip } else { Wanted::Keep };
+    scene.pack(wanted, &PackOptions::default()).unwrap();
+    assert!(tmp.join(".lock").exists());
+    assert_eq!(paths(&scene.unpacked()), ["kept", "tmp"].map(PathBuf::from).into());
 }
