@@ -37,6 +37,10 @@ fn drive_of(mounts: &[MountPoint]) -> Option<&str> {
 impl OpticalMedium {
     /// Opens the tray; on the way to a restart closes it again after a while.
     pub fn release(&self, action: Action) {
+        // PID 1 of some inits stays on the disc until the end; taken from under it, the kernel would panic.
+        if mounts::current().is_ok_and(|mounts| drive_of(&mounts).is_some()) {
+            return log::info(format_args!("{} is still in use and stays in", self.node.display()));
+        }
         let drive = match OpticalDrive::open(&self.node) {
             Ok(drive) => drive,
             Err(e) => return log::warning(format_args!("{e}")),

@@ -27,11 +27,12 @@ trait World {
 
 /// Takes everything apart but the ramfs and the kernel's own file systems, and tells what would not go.
 pub fn unmount_everything() {
-    for (path, reason) in unmount_all(&mut Machine) {
-        report(&path, &reason);
+    let left = unmount_all(&mut Machine);
+    let mounts = Machine.mounts();
+    for (path, reason) in left {
+        report(&path, &reason, &mounts);
     }
     // Said only of what is seen: a list of mounts that cannot be read has no root either.
-    let mounts = Machine.mounts();
     if mounts.iter().any(|m| m.path == Path::new("/")) && mounts.iter().all(stays) {
         log::info(format_args!("everything is unmounted, the medium is free"));
     }
@@ -91,15 +92,16 @@ fn stays_at(path: &Path) -> bool {
 }
 
 /// Tells why a mount is still there and makes the best of it.
-fn report(path: &Path, reason: &str) {
-    let holders = holders::of(path);
+fn report(path: &Path, reason: &str, mounts: &[MountPoint]) {
+    let holders = holders::of(path, mounts);
     let who = if holders.is_empty() { String::new() } else { format!("; in use by {}", holders.join(", ")) };
     log::error(format_args!("cannot unmount {}: {reason}{who}", path.display()));
     // What it holds is on the disk then, and the disk's file system is marked clean.
     match mount::remount_read_only(path) {
         Ok(()) => log::warning(format_args!("{} is read only now", path.display())),
         Err(e) => {
-            log::error(format_args!("cannot make {} read only: {}", path.display(), std::io::Error::from(e)))
+            let e = std::io::Error::from(e);
+            log::error(format_args!("cannot make {} read only: {e}", path.display()));
         }
     }
 }

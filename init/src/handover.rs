@@ -27,7 +27,6 @@ const RUN_OPTIONS: &str = "mode=0755,size=20%,nr_inodes=800k";
 /// Makes the union the root and starts the distribution's init. Returns only on failure.
 pub fn become_init(union: &Union, options: &BootOptions) -> Result<Infallible> {
     let init = choose_init(&union.path, options)?;
-    prune_ramfs(options);
     let run = union.path.join("run");
     Mount::new("tmpfs", "tmpfs").options(RUN_OPTIONS).attributes("nosuid,nodev").at(&run)?;
     let ramfs = union.path.join(&layout::SAVED_RAMFS[1..]);
@@ -41,6 +40,7 @@ pub fn become_init(union: &Union, options: &BootOptions) -> Result<Infallible> {
     pivot_root(".", &layout::SAVED_RAMFS[1..]).at("make the root", &union.path)?;
     chroot(".").at("make the root", "/")?;
     chdir("/").at("enter", "/")?;
+    prune_ramfs(options);
     reopen_console();
     Err(execute(&init))
 }
@@ -82,12 +82,12 @@ fn is_executable_in(root: &Path, path: &str) -> std::io::Result<()> {
 
 /// Removes from the ramfs what only the boot needed: it takes memory as long as the system runs.
 fn prune_ramfs(options: &BootOptions) {
-    let mut unneeded = vec!["/init", "/lib/modules", "/lib/firmware"];
+    let mut unneeded = vec!["init", "lib", "union"];
     if !options.debug {
-        unneeded.push("/bin");
+        unneeded.push("bin");
     }
-    for path in unneeded.into_iter().map(Path::new) {
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    for path in unneeded.into_iter().map(|name| Path::new(layout::SAVED_RAMFS).join(name)) {
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(e) = removed
             && e.kind() != std::io::ErrorKind::NotFound
         {

@@ -63,8 +63,10 @@ pub fn after(error: &Error) -> ! {
     }
     say(
         &consoles,
-        "\nThe live system did not start; the reason is above. This is a rescue shell.\n\
-         dmesg shows the boot, the medium is looked for in /sys/class/block, 'reboot -f' restarts.\n",
+        &format!(
+            "\nThe live system did not start:\n{error}\nThis is a rescue shell. dmesg shows the boot, \
+             /sys/class/block has the disks, 'reboot -f' restarts.\n"
+        ),
     );
     loop {
         let shells: Vec<Child> = consoles.iter().filter_map(|console| start_shell(console)).collect();
@@ -91,7 +93,18 @@ fn consoles() -> Vec<String> {
     if names.is_empty() {
         names.push("/dev/console".to_owned());
     }
+    // A machine without a screen is looked at by its serial line, whether or not the kernel was told of it.
+    let serial = "/dev/ttyS0".to_owned();
+    if has_serial_line() && !names.contains(&serial) {
+        names.push(serial);
+    }
     names
+}
+
+/// Whether ttyS0 is a port that is there: the driver makes nodes for some that are not, whose type is 0
+/// (linux/serial.h, PORT_UNKNOWN).
+fn has_serial_line() -> bool {
+    fs::read_to_string("/sys/class/tty/ttyS0/type").is_ok_and(|kind| kind.trim() != "0")
 }
 
 fn say(consoles: &[String], text: &str) {

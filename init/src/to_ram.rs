@@ -1,6 +1,6 @@
 //! To RAM: the bundles copied to memory, so that the medium can be taken away.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -54,7 +54,7 @@ pub fn copy_if_asked(
         crate::finish::copy_tree(&rootcopy, &copy.join("rootcopy"))?;
     }
     copy_ids(&medium.live_folder, &copy)?;
-    progress.end();
+    log::to_console(format_args!("\n"));
     release(&medium)?;
     mount::move_to(gathered, layout::MEDIUM)?;
     log::warning(format_args!("toram: {} MiB are in memory, the medium can be taken away", needed >> 20));
@@ -128,7 +128,6 @@ fn copy_ids(from: &Path, to: &Path) -> Result<()> {
 
 /// Tells how far the copy is, on the console, where the user waits for it.
 struct Progress {
-    console: Option<File>,
     started: Instant,
     total: u64,
     done: u64,
@@ -137,8 +136,7 @@ struct Progress {
 
 impl Progress {
     fn new(total: u64) -> Self {
-        let console = OpenOptions::new().write(true).open("/dev/console").ok();
-        Self { console, started: Instant::now(), total, done: 0, told: u64::MAX }
+        Self { started: Instant::now(), total, done: 0, told: u64::MAX }
     }
 
     fn add(&mut self, bytes: u64) {
@@ -149,18 +147,9 @@ impl Progress {
             let left =
                 self.started.elapsed().as_secs() * (self.total.saturating_sub(self.done)) / self.done.max(1);
             let (done, total) = (self.done >> 20, self.total >> 20);
-            self.tell(&format!("\rcopying to RAM: {done} of {total} MiB, {percent} %, {left} s left  "));
-        }
-    }
-
-    fn end(&mut self) {
-        self.tell("\n");
-    }
-
-    fn tell(&mut self, text: &str) {
-        if let Some(console) = &mut self.console {
-            // A console that cannot be written to is no reason to stop.
-            let _ = console.write_all(text.as_bytes());
+            log::to_console(format_args!(
+                "\rcopying to RAM: {done} of {total} MiB, {percent} %, {left} s left  "
+            ));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Messages of the boot and the shutdown, written to the kernel's log.
 //!
-//! The kernel shows them on its consoles by their priority, so `quiet`, `loglevel=` and `debug` mean for us
-//! what they mean for the kernel, and `dmesg` has the boot in one order.
+//! The kernel shows them on its consoles by their priority, so `loglevel=` and `debug` mean for us what they mean for
+//! the kernel, and `dmesg` has the boot in one order. Warnings are for the user: where `quiet` keeps them from the
+//! console, they are written there all the same.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -65,7 +66,11 @@ fn write(priority: Priority, message: fmt::Arguments<'_>) {
     let text = message.to_string();
     let fallback = Log { kernel: None, program: "livekit" };
     let log = LOG.get().unwrap_or(&fallback);
+    let hidden = matches!(priority, Priority::Error | Priority::Warning) && kernel_hides(priority);
     for line in text.lines() {
+        if hidden {
+            to_console(format_args!("{}: {line}\n", log.program));
+        }
         for record in records(line) {
             let record = format!("<{}>{}: {record}\n", priority as u8, log.program);
             // One write is one record. Nowhere is left to report a failure to.
@@ -75,6 +80,25 @@ fn write(priority: Priority, message: fmt::Arguments<'_>) {
             };
         }
     }
+}
+
+/// Writes text to the console as it is.
+pub fn to_console(text: fmt::Arguments<'_>) {
+    if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
+        // A console that cannot be written to is no reason to stop.
+        let _ = console.write_all(text.to_string().as_bytes());
+    }
+}
+
+/// Whether the kernel's console shows only what is more urgent: the first number of /proc/sys/kernel/printk is the
+/// lowest priority that it does not show. Without /proc, nothing is known to be hidden.
+fn kernel_hides(priority: Priority) -> bool {
+    let levels = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
+    shown_below(&levels).is_some_and(|level| priority as u8 >= level)
+}
+
+fn shown_below(printk: &str) -> Option<u8> {
+    printk.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Cuts a line into pieces that fit a record, at character borders.
@@ -94,6 +118,12 @@ fn records(line: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_consoles_level() {
+        assert_eq!(shown_below("4\t4\t1\t7\n"), Some(4));
+        assert_eq!(shown_below(""), None);
+    }
 
     #[test]
     fn long_lines_become_several_records() {

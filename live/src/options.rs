@@ -84,10 +84,10 @@ impl BootOptions {
                 Ok(from) => self.from = Some(from),
                 Err(reason) => self.unclear.push(reason),
             },
-            ("toram", _) => self.to_ram = !matches!(text, Some("no" | "off" | "0")),
+            ("toram", _) => self.to_ram = is_on(text),
             ("load", Some(list)) => self.load.extend(patterns(list)),
             ("noload", Some(list)) => self.noload.extend(patterns(list)),
-            ("debug", _) => self.debug = !matches!(text, Some("no" | "off" | "0")),
+            ("debug", _) => self.debug = is_on(text),
             ("break", Some(list)) => {
                 for name in list.split(',') {
                     match Step::named(name) {
@@ -99,23 +99,38 @@ impl BootOptions {
                     }
                 }
             }
-            ("rescue", Some("off" | "no" | "0")) => self.rescue = false,
+            ("rescue", _) => self.rescue = is_on(text),
             ("init", Some(path)) => self.init = Some(path.to_owned()),
             ("wait", Some(seconds)) => match seconds.parse() {
                 Ok(seconds) => self.wait = Some(seconds),
                 Err(_) => self.unclear.push(format!("wait={seconds}: not a number of seconds")),
             },
-            ("noeject", _) => self.no_eject = true,
+            ("noeject", _) => self.no_eject = is_on(text),
             _ => {}
         }
     }
+}
+
+/// A switch is on when it is named, whatever its value, unless that says no.
+fn is_on(value: Option<&str>) -> bool {
+    !matches!(value, Some("no" | "off" | "0"))
 }
 
 impl From {
     /// Reads `/dir`, `/dir/file.iso`, `/dev/x[/dir]`, `LABEL=x[:/dir]`, `UUID=x[:/dir]`; the folder may also
     /// follow a label or UUID without the colon.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (device, path) = if let Some(rest) = text.strip_prefix("/dev/") {
+        let (device, path) = if let Some(rest) = text.strip_prefix("/dev/disk/by-label/") {
+            let (label, path) = split_path(rest);
+            (DeviceName::Label(label.to_owned()), path)
+        } else if let Some(rest) = text.strip_prefix("/dev/disk/by-uuid/") {
+            let (uuid, path) = split_path(rest);
+            (DeviceName::Uuid(uuid.to_owned()), path)
+        } else if ["/dev/disk/", "/dev/mapper/"].iter().any(|kind| text.starts_with(kind)) {
+            return Err(format!(
+                "from={text}: this name is made by udev later; use LABEL=, UUID= or /dev/sdX"
+            ));
+        } else if let Some(rest) = text.strip_prefix("/dev/") {
             let (node, path) = split_path(rest);
             (DeviceName::Node(node.to_owned()), path)
         } else if let Some(rest) = text.strip_prefix("LABEL=") {
@@ -126,7 +141,7 @@ impl From {
             (DeviceName::Uuid(uuid.to_owned()), path)
         } else if text.starts_with('/') {
             (DeviceName::Any, Some(text))
-        } else if text.contains(':') {
+        } else if text.contains([':', '=']) || text == "ask" {
             return Err(format!("from={text}: this kind of place is not known"));
         } else {
             let path = format!("/{}", text.trim_end_matches('/'));
@@ -241,6 +256,11 @@ mod tests {
                 "from=UUID=12AB-34CD/kit",
                 BootOptions { from: from(DeviceName::Uuid("12AB-34CD".into()), Some("/kit")), ..base() },
             ),
+            (
+                "from=/dev/disk/by-label/LIVE/x",
+                BootOptions { from: from(DeviceName::Label("LIVE".into()), Some("/x")), ..base() },
+            ),
+            ("noeject=no rescue=on", base()),
             ("from=", base()),
             ("-- toram debug", base()),
         ];
@@ -256,6 +276,9 @@ mod tests {
             ("wait=soon", "wait=soon"),
             ("from=http://x/y.iso", "http"),
             ("from=LABEL=", "no device"),
+            ("from=ask", "ask"),
+            ("from=PARTUUID=1", "PARTUUID"),
+            ("from=/dev/mapper/x", "udev"),
         ] {
             let options = BootOptions::parse(line);
             assert!(options.unclear.len() == 1 && options.unclear[0].contains(part), "{line}: {options:?}");

@@ -60,7 +60,7 @@ const MOUNTABLE: [Mountable; 10] = [
         options: "",
         look_only: "rescue=nologreplay",
     },
-    Mountable { fs_type: "f2fs", modules: &["crc32", "crc32_generic"], options: "", look_only: "" },
+    Mountable { fs_type: "f2fs", modules: &["crc32", "crc32_generic"], options: "", look_only: "norecovery" },
     Mountable { fs_type: "erofs", modules: &[], options: "", look_only: "" },
 ];
 
