@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use live::error::{AtPath, Context, Error, Result};
-use live::kernel_modules::ModuleIndex;
+use live::kernel_modules::{DICTIONARY_FILE, ModuleIndex};
 use live::layout::MODULES;
 use live::log;
 use live::options;
 use rustix::io::Errno;
+use zstd::bulk::Decompressor;
+use zstd::dict::DecoderDictionary;
 
 /// The modules for the running kernel, and what the command line says of them.
 pub struct Modules {
     folder: PathBuf,
     index: ModuleIndex,
+    dictionary: DecoderDictionary<'static>,
     parameters: Vec<(String, String)>,
     blocked: HashSet<String>,
     tried: Mutex<HashSet<PathBuf>>,
@@ -33,9 +36,11 @@ impl Modules {
             log::warning(format_args!("no modules for this kernel, {release}, in the initramfs"));
             ModuleIndex::parse("", "", "", "")
         };
+        // None is the same as an empty one.
+        let dictionary = DecoderDictionary::copy(&fs::read(folder.join(DICTIONARY_FILE)).unwrap_or_default());
         let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
         let (parameters, blocked) = (module_parameters(&command_line), blocked_modules(&command_line));
-        Ok(Self { folder, index, parameters, blocked, tried: Mutex::default() })
+        Ok(Self { folder, index, dictionary, parameters, blocked, tried: Mutex::default() })
     }
 
     /// The names of the modules that serve a modalias or an alias.
@@ -104,7 +109,7 @@ impl Modules {
 
     fn insert(&self, file: &Path) -> Result<()> {
         let path = self.folder.join(file);
-        let image = read_module(&path)?;
+        let image = read_module(&path, &self.dictionary)?;
         let name = module_name(file);
         let parameters: Vec<&str> =
             self.parameters.iter().filter(|(module, _)| *module == name).map(|(_, p)| p.as_str()).collect();
@@ -124,15 +129,17 @@ impl Modules {
 }
 
 /// Reads a module, decompressing what the build compressed: one frame with the content's size in its header.
-fn read_module(path: &Path) -> Result<Vec<u8>> {
+fn read_module(path: &Path, dictionary: &DecoderDictionary) -> Result<Vec<u8>> {
     let bytes = fs::read(path).at("read", path)?;
     if path.extension().is_none_or(|e| e != "zst") {
         return Ok(bytes);
     }
-    let size = zstd::bulk::Decompressor::upper_bound(&bytes)
+    let size = Decompressor::upper_bound(&bytes)
         .filter(|&size| size > 0)
         .ok_or_else(|| Error::at("decompress", path, "it is damaged"))?;
-    zstd::bulk::decompress(&bytes, size).at("decompress", path)
+    Decompressor::with_prepared_dictionary(dictionary)
+        .and_then(|mut decompressor| decompressor.decompress(&bytes, size))
+        .at("decompress", path)
 }
 
 /// `kernel/fs/nls/nls_cp437.ko.zst` is nls_cp437; the kernel writes every dash in a name as an underscore.
@@ -194,12 +201,16 @@ mod tests {
     fn modules_are_unpacked_and_damage_is_told() {
         let path = std::env::temp_dir().join(format!("livekit-module-{}.ko.zst", std::process::id()));
         let image = b"module ".repeat(5000);
-        let packed = zstd::bulk::compress(&image, 3).unwrap();
-        fs::write(&path, &packed).unwrap();
-        assert_eq!(read_module(&path).unwrap(), image);
-        for damaged in [&packed[..packed.len() / 2], b"not zstd at all", b""] {
-            fs::write(&path, damaged).unwrap();
-            assert!(read_module(&path).is_err());
+        for dictionary in [&[][..], b"what modules have in common: the word module "] {
+            let read = || read_module(&path, &DecoderDictionary::copy(dictionary));
+            let mut compressor = zstd::bulk::Compressor::with_dictionary(3, dictionary).unwrap();
+            let packed = compressor.compress(&image).unwrap();
+            fs::write(&path, &packed).unwrap();
+            assert_eq!(read().unwrap(), image);
+            for damaged in [&packed[..packed.len() / 2], b"not zstd at all", b""] {
+                fs::write(&path, damaged).unwrap();
+                assert!(read().is_err());
+            }
         }
         fs::remove_file(&path).unwrap();
     }

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 
 use pattern::{matches, normal, normal_name};
 
+/// The file beside modules.dep in an initramfs whose modules are compressed with a zstd dictionary: that dictionary.
+/// Without the file they are compressed without one.
+pub const DICTIONARY_FILE: &str = "modules.dictionary";
+
 /// What modules.dep, modules.alias, modules.softdep and modules.builtin say.
 ///
 /// Names of modules are given back as the kernel spells them in /proc/modules (`dm_mod`, never `dm-mod`) and taken in
