@@ -1,19 +1,18 @@
 //! What is in the initramfs, by path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use live::error::{AtPath, Error, Result};
-use live::kernel_modules::ModuleIndex;
+use live::kernel_modules::{DICTIONARY_FILE, ModuleIndex};
 
 use super::cpio::{Content, Entry};
 use super::firmware::Firmware;
-use super::indices::{Indices, stored_path};
+use super::indices::Indices;
+use super::modules::{Modules, Stored};
 use super::selection::{self, ModuleSet};
-use super::{KernelTree, Parts, module_file};
+use super::{KernelTree, Parts};
 
 /// Directories the boot expects, even if nothing is in them.
 const DIRECTORIES: &[&str] = &["bin", "dev", "etc", "lib", "m", "memory", "oldroot", "proc", "run", "sys"];
@@ -68,8 +67,12 @@ impl Contents {
         let texts = read_indices(&kernel.modules_dir)?;
         let index = ModuleIndex::parse(&texts.dep, &texts.alias, &texts.softdep, &texts.builtin);
         let selected = selection::select(&index, set)?;
-        let stored = store(&index, &kernel.modules_dir, &selected)?;
+        let paths: Vec<&Path> = selected.iter().filter_map(|name| index.path(name)).collect();
+        let Modules { dictionary, stored } = Modules::compress(&kernel.modules_dir, &paths)?;
         let base = format!("lib/modules/{}", kernel.version);
+        if let Some(dictionary) = dictionary {
+            self.file(&format!("{base}/{DICTIONARY_FILE}"), 0o644, dictionary);
+        }
         let mut firmware = Firmware::default();
         for Stored { path, bytes, firmware: names } in stored {
             if let Some(dir) = firmware_dir {
@@ -134,41 +137,4 @@ fn read_indices(dir: &Path) -> Result<Indices> {
     let (alias, softdep, builtin) =
         (optional("modules.alias")?, optional("modules.softdep")?, optional("modules.builtin")?);
     Ok(Indices { dep, alias, softdep, builtin })
-}
-
-/// A module as it goes into the archive.
-struct Stored {
-    path: String,
-    bytes: Vec<u8>,
-    firmware: Vec<String>,
-}
-
-/// Reads and compresses the selected modules on all processors; in the order of their names.
-fn store(index: &ModuleIndex, dir: &Path, selected: &BTreeSet<String>) -> Result<Vec<Stored>> {
-    let paths: Vec<&Path> = selected.iter().filter_map(|name| index.path(name)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(store_one(dir, path)?);
-        }
-        Ok(done)
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let results: Vec<Result<Vec<Stored>>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
-    });
-    let mut stored: Vec<Stored> =
-        results.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    stored.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(stored)
-}
-
-fn store_one(dir: &Path, path: &Path) -> Result<Stored> {
-    let from = dir.join(path);
-    let plain = module_file::read(&from)?;
-    let name = path.to_str().ok_or_else(|| Error::at("use", &from, "its name is not text"))?;
-    let bytes = module_file::compress(&plain).at("compress", &from)?;
-    Ok(Stored { path: stored_path(name), bytes, firmware: module_file::firmware(&plain) })
 }

@@ -6,6 +6,7 @@ mod cpio;
 mod firmware;
 mod indices;
 mod module_file;
+mod modules;
 pub(crate) mod programs;
 mod selection;
 

@@ -38,12 +38,12 @@ fn unpack(reader: impl Read) -> io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// One zstd frame with the size of its content, without a checksum: what init unpacks.
+/// One zstd frame with the size of its content, without a checksum: what init unpacks. An empty dictionary is none.
 ///
 /// # Errors
 /// Out of memory.
-pub(super) fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(plain, LEVEL)
+pub(super) fn compress(plain: &[u8], dictionary: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary)?.compress(plain)
 }
 
 /// The firmware files a module may ask for, relative to /lib/firmware: the `firmware=` fields of its section `.modinfo`.
@@ -130,7 +130,7 @@ pub(super) mod tests {
         };
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(&elf).unwrap();
-        let stored = compress(&elf).unwrap();
+        let stored = compress(&elf, &[]).unwrap();
         for (name, bytes) in
             [("m.ko", &elf), ("m.ko.xz", &xz), ("m.ko.gz", &gzip.finish().unwrap()), ("m.ko.zst", &stored)]
         {

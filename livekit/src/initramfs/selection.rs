@@ -155,6 +155,7 @@ const LEFT_OUT: &[&str] = &[
     "qedi",
     "qedf",
     "be2iscsi",
+    "csiostor",
     "fcoe",
     "libiscsi_tcp",
     // Not storage: serial ports and radios on SDIO.
