@@ -31,7 +31,7 @@ $(DEMO)/livekit-demo.iso: $(RELEASE)/livekit $(RELEASE)/init $(RELEASE)/cleanup
 	mkdir -p $(DEMO)
 	$(SUDO) $(RELEASE)/livekit build-iso --debian bookworm --append "console=tty0 console=ttyS0" --output $@
 
-$(RELEASE)/livekit $(RELEASE)/init $(RELEASE)/cleanup: build
+$(RELEASE)/livekit $(RELEASE)/init $(RELEASE)/cleanup: build ;
 
 # Minutes, and no machine is started.
 check:

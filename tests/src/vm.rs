@@ -20,6 +20,8 @@ use crate::qmp::Qmp;
 
 /// Machines at once, over all tests and processes: each keeps a processor busy.
 const AT_ONCE: usize = 2;
+/// What init says last when it cannot go on.
+const GIVEN_UP: &str = "The live system did not start";
 /// Lines of the serial log shown when a test fails.
 const TAIL: usize = 60;
 
@@ -48,7 +50,7 @@ impl Vm {
     pub fn direct(kernel: &Path, initrd: &Path) -> Self {
         let mut vm = Self::firmware(Firmware::Bios);
         vm.kernel = Some((kernel.into(), initrd.into()));
-        vm.patience = Duration::from_secs(240);
+        vm.patience = Duration::from_secs(180);
         // A panic ends the machine at once: no test waits for one.
         vm.append("console=ttyS0 panic=-1")
     }
@@ -348,6 +350,7 @@ impl Machine {
                 Err(error) => panic!("no report from the guest: {error}"),
             }
             self.process.must_run();
+            assert!(!self.serial_log().contains(GIVEN_UP), "the boot failed");
             assert!(Instant::now() < deadline, "no report from the guest in {:?}", self.patience);
         }
     }

@@ -1,7 +1,7 @@
 //! From power-on to the distribution's init, from every medium and firmware, on a root that is only busybox
 //! and the probe.
 
-use tests::{Disk, Firmware, Format, Kernel, Kit, Medium, Report, Vm};
+use tests::{Disk, Firmware, Format, Guest, Kernel, Kit, Machine, Medium, Report, Vm};
 
 const KERNELS: [Kernel; 2] = [Kernel::V6_1, Kernel::V6_12];
 const FORMATS: [(Format, &str); 2] = [(Format::Fat32, "vfat"), (Format::Ext4, "ext4")];
@@ -99,19 +99,18 @@ fn uefi_boots_the_iso_as_a_stick() {
 
 #[test]
 fn secure_boot_boots_the_iso_as_a_stick() {
-    let mut machine = boots_through_the_menu(Firmware::SecureBoot, |vm, iso| vm.usb("stick", iso));
-    // arch/x86/kernel/setup.c, arch_setup: said when the firmware has vouched for the kernel.
-    assert!(machine.serial_log().contains("secureboot: Secure boot enabled"));
-    machine.quit();
+    let (_machine, mut guest) = boots_through_the_menu(Firmware::SecureBoot, |vm, iso| vm.usb("stick", iso));
+    // drivers/firmware/efi/libstub and arch/x86/kernel/setup.c: said when the firmware has vouched for the kernel.
+    assert!(guest.run(&["/bin/busybox", "dmesg"]).contains("secureboot: Secure boot enabled"));
 }
 
-fn boots_through_the_menu(firmware: Firmware, plug: impl Fn(Vm, &Disk) -> Vm) -> tests::Machine {
+fn boots_through_the_menu(firmware: Firmware, plug: impl Fn(Vm, &Disk) -> Vm) -> (Machine, Guest) {
     let kit = Kit::tiny(Kernel::V6_1);
     let mut machine = plug(Vm::firmware(firmware), &kit.iso()).start();
     let guest = machine.guest();
     is_live(&guest.report, &kit, "iso9660", &[]);
     assert!(guest.report.cmdline.contains(&format!("livekit.id={}", kit.id)), "{}", guest.report.cmdline);
-    machine
+    (machine, guest)
 }
 
 #[test]
@@ -119,9 +118,10 @@ fn the_stick_of_this_build_is_taken_among_others() {
     let kit = Kit::tiny(Kernel::V6_1);
     let marker = format!("livekit/{}.id", kit.id);
     let other = kit.medium().renamed(&marker, "livekit/feedfacefeedface.id");
-    let other = other.file("livekit/which", "another build").stick(Format::Fat32);
+    let other = other.file("livekit/which", "another build");
+    let [first, last] = [Format::Fat32, Format::Ext4].map(|format| other.stick(format));
     let ours = kit.medium().file("livekit/which", "this build").stick(Format::Ext4);
-    let mut machine = kit.direct().virtio("first", &other).usb("stick", &ours).virtio("last", &other).start();
+    let mut machine = kit.direct().virtio("first", &first).usb("stick", &ours).virtio("last", &last).start();
     let mut guest = machine.guest();
     assert_eq!(guest.read(&format!("{DATA}/livekit/which")), "this build");
     assert!(guest.report.logged("not vda1"), "{:#?}", guest.report.log);

@@ -26,8 +26,8 @@ fn is_content(guest: &mut Guest, kernel: Kernel) {
     );
     let journal = guest.run(&["journalctl", "-b", "--no-pager", "-o", "cat", "_PID=1"]);
     assert!(journal.contains("Reached target multi-user.target"), "{journal}");
-    let kernel_log = guest.run(&["journalctl", "-b", "-k", "--no-pager", "-o", "cat"]);
-    assert!(kernel_log.contains("init: starting /sbin/init"), "the journal has not the initramfs's log");
+    let boot_log = guest.run(&["journalctl", "-b", "-t", "init", "--no-pager", "-o", "cat"]);
+    assert!(boot_log.contains("starting /sbin/init"), "the journal has not the initramfs's log");
     assert!(
         guest.list("/usr/lib/modules").contains(&guest.report.release),
         "no modules of the kernel that runs"
