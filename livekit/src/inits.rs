@@ -66,8 +66,6 @@ pub fn detect(root: &Path) -> Vec<InitSystem> {
     checks.into_iter().filter_map(|(system, there)| there.then_some(system)).collect()
 }
 
-const ENTER: &str = include_str!("../assets/inits/enter-saved-ramfs");
-
 /// The files that `inits` need in `root`. None for systemd alone.
 pub fn hooks(root: &Path, inits: &[InitSystem]) -> Result<Vec<HookFile>> {
     let program = |path: &'static str, text| HookFile { path: path.into(), content: Content::Program(text) };
@@ -91,9 +89,6 @@ pub fn hooks(root: &Path, inits: &[InitSystem]) -> Result<Vec<HookFile>> {
             InitSystem::Busybox => files.extend(busybox_hooks(root)?),
         }
     }
-    if !files.is_empty() {
-        files.push(program("usr/lib/livekit/enter-saved-ramfs", ENTER));
-    }
     Ok(files)
 }
 
@@ -112,9 +107,9 @@ fn busybox_hooks(root: &Path) -> Result<Vec<HookFile>> {
         },
     ];
     for verb in ["reboot", "halt", "poweroff"] {
-        // Where the link is: /sbin may itself be one.
-        let path =
-            if root.join("sbin").is_symlink() { format!("usr/sbin/{verb}") } else { format!("sbin/{verb}") };
+        // Where the command is: /sbin may be a link, and a folder of that name in a bundle would hide it.
+        let Some(folder) = resolve(root, Path::new("sbin")) else { continue };
+        let path = format!("{}/{verb}", folder.strip_prefix(root).unwrap_or(&folder).display());
         if root.join(&path).is_symlink() {
             let content = Content::Program(include_str!("../assets/inits/busybox/verb"));
             files.push(HookFile { path: path.into(), content });
@@ -155,16 +150,12 @@ mod tests {
             (
                 &["sbin/init", "etc/inittab", "etc/init.d/rc"],
                 &[InitSystem::SysVinit],
-                &["etc/init.d/halt", "etc/init.d/reboot", "usr/lib/livekit/enter-saved-ramfs"],
+                &["etc/init.d/halt", "etc/init.d/reboot"],
             ),
             (
                 &["sbin/init", "etc/inittab", "etc/runlevels/shutdown/mount-ro"],
                 &[InitSystem::OpenRc],
-                &[
-                    "etc/init.d/livekit",
-                    "etc/runlevels/shutdown/livekit",
-                    "usr/lib/livekit/enter-saved-ramfs",
-                ],
+                &["etc/init.d/livekit", "etc/runlevels/shutdown/livekit"],
             ),
             (
                 &[
@@ -175,7 +166,7 @@ mod tests {
                     "etc/runit/shutdown.d/1",
                 ],
                 &[InitSystem::Runit],
-                &["etc/runit/shutdown.d/99-livekit.sh", "usr/lib/livekit/enter-saved-ramfs"],
+                &["etc/runit/shutdown.d/99-livekit.sh"],
             ),
             (
                 &[
@@ -186,12 +177,7 @@ mod tests {
                     "etc/runlevels/shutdown/x",
                 ],
                 &[InitSystem::Busybox],
-                &[
-                    "etc/inittab",
-                    "usr/lib/livekit/busybox-shutdown",
-                    "sbin/reboot",
-                    "usr/lib/livekit/enter-saved-ramfs",
-                ],
+                &["etc/inittab", "usr/lib/livekit/busybox-shutdown", "sbin/reboot"],
             ),
             (&["etc/passwd"], &[], &[]),
         ] {
@@ -217,7 +203,6 @@ mod tests {
     #[test]
     fn hooks_are_shell_that_parses() {
         let shells = [
-            ENTER,
             include_str!("../assets/inits/sysvinit/halt"),
             include_str!("../assets/inits/sysvinit/reboot"),
             include_str!("../assets/inits/openrc/livekit"),

@@ -3,4 +3,4 @@ livekit_verb=poweroff
 if [ -x /run/runit/reboot ] || [ -x /etc/runit/reboot ]; then
 	livekit_verb=reboot
 fi
-/usr/lib/livekit/enter-saved-ramfs "$livekit_verb"
+[ ! -x /run/initramfs/shutdown ] || exec /run/initramfs/shutdown "$livekit_verb"
