@@ -20,13 +20,22 @@ pub struct PackOptions {
     /// The latest time in the bundle, in seconds since 1970: its own, and that of files changed later. Without it the
     /// bundle carries the present time.
     pub epoch: Option<u64>,
+    /// Whether everything in the bundle belongs to root, whoever owns it in the source: for a tree laid out by a build, which
+    /// any user may run.
+    pub owned_by_root: bool,
     /// Processors to use; all by default.
     pub processors: Option<usize>,
 }
 
 impl Default for PackOptions {
     fn default() -> Self {
-        Self { compressor: Compressor::default(), block_size: 128 << 10, epoch: None, processors: None }
+        Self {
+            compressor: Compressor::default(),
+            block_size: 128 << 10,
+            epoch: None,
+            owned_by_root: false,
+            processors: None,
+        }
     }
 }
 
@@ -112,6 +121,9 @@ fn arguments(
         "-b",
         &options.block_size.to_string(),
     ]);
+    if options.owned_by_root {
+        add(&["-all-root"]);
+    }
     if let Some(processors) = options.processors {
         add(&["-processors", &processors.max(1).to_string()]);
     }

@@ -389,3 +389,17 @@ fn hidden_files_of_an_emptied_directory_stay_out() {
     assert!(tmp.join(".lock").exists());
     assert_eq!(paths(&scene.unpacked()), ["kept", "tmp"].map(PathBuf::from).into());
 }
+
+#[test]
+fn a_tree_laid_out_by_anyone_belongs_to_root() {
+    let scene = Scene::new();
+    scene.write("file", b"");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(scene.source("file"), Some(1234), Some(1234)).unwrap();
+    }
+    let options = PackOptions { owned_by_root: true, ..PackOptions::default() };
+    scene.pack(&mut |_| Wanted::Keep, &options).unwrap();
+    let list = run("unsquashfs", &["-lln".as_ref(), scene.bundle().as_os_str()]);
+    let owners: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(owners, ["0/0", "0/0"], "{list}");
+}

@@ -151,7 +151,12 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn remove_directory(path: &Path, device: u64) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
+    // The signal's thread may be removing the same tree.
+    let entries = match fs::read_dir(path) {
+        Err(error) => return gone_is_fine(Err(error)),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
         let path = entry?.path();
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.dev() != device => {

@@ -148,7 +148,7 @@ impl Build<'_> {
             if part == Part::Core || amount.files > 0 {
                 let wanted =
                     &mut |path: &Path, metadata: &std::fs::Metadata| part.wants(path, metadata, selection);
-                bundles.push(self.pack(self.root.path(), wanted, part.bundle())?);
+                bundles.push(self.pack(self.root.path(), wanted, part.bundle(), false)?);
             }
         }
         Ok(bundles)
@@ -166,7 +166,7 @@ impl Build<'_> {
         let [init, cleanup] = self.programs;
         KitBundle { programs: [init, cleanup], hooks: &hooks, machine_id: self.root.is_running() }
             .lay_out(&tree)?;
-        let bundle = self.pack(&tree, &mut |_, _| Wanted::Keep, kit_bundle::BUNDLE)?;
+        let bundle = self.pack(&tree, &mut |_, _| Wanted::Keep, kit_bundle::BUNDLE, true)?;
         interrupt::remove_tree(&tree).at("remove", &tree)?;
         Ok(bundle)
     }
@@ -176,6 +176,7 @@ impl Build<'_> {
         source: &Path,
         wanted: &mut dyn FnMut(&Path, &std::fs::Metadata) -> Wanted,
         name: &'static str,
+        owned_by_root: bool,
     ) -> Result<Bundle> {
         let mut step = self.output.step(format!("Packing {name}"));
         let path = self.work.join(name);
@@ -183,6 +184,7 @@ impl Build<'_> {
             compressor: self.settings.compressor,
             block_size: self.settings.block_size,
             epoch: self.settings.epoch,
+            owned_by_root,
             ..PackOptions::default()
         };
         let mut progress = |progress: bundles::Progress| step.bytes(progress.done, progress.total);
