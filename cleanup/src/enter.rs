@@ -6,7 +6,7 @@ use std::path::Path;
 use live::error::{AtPath, Result};
 use live::layout::{OLD_ROOT, SAVED_RAMFS};
 use live::log;
-use live::sys::mount;
+use live::sys::{console, mount};
 use rustix::process::{chdir, chroot, pivot_root};
 
 /// Mounts of the kernel that the way down needs.
@@ -32,6 +32,7 @@ pub fn saved_ramfs() -> Result<()> {
     pivot_root(".", &OLD_ROOT[1..]).at("make the root", ramfs)?;
     chroot(".").at("make the root", ramfs)?;
     chdir("/").at("enter", "/")?;
+    console::reopen();
     log::info(format_args!("entered the saved ramfs"));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ use live::error::{AtPath, Error, Result};
 use live::layout;
 use live::log;
 use live::options::{self, BootOptions};
+use live::sys::console;
 use live::sys::mount::{self, Mount};
 use live::union::Union;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -41,7 +42,7 @@ pub fn become_init(union: &Union, options: &BootOptions) -> Result<Infallible> {
     chroot(".").at("make the root", "/")?;
     chdir("/").at("enter", "/")?;
     prune_ramfs(options);
-    reopen_console();
+    console::reopen();
     Err(execute(&init))
 }
 
@@ -94,16 +95,6 @@ fn prune_ramfs(options: &BootOptions) {
             log::debug(format_args!("cannot remove {} from the ramfs: {e}", path.display()));
         }
     }
-}
-
-/// Opens the console by its name in the new root: the descriptors the kernel gave us are of a file system that is
-/// gone from view.
-fn reopen_console() {
-    let Ok(console) = OpenOptions::new().read(true).write(true).open("/dev/console") else { return };
-    // On failure the old ones stay, which work as well.
-    let _ = rustix::stdio::dup2_stdin(&console);
-    let _ = rustix::stdio::dup2_stdout(&console);
-    let _ = rustix::stdio::dup2_stderr(&console);
 }
 
 fn execute(init: &str) -> Error {

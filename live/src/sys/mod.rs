@@ -2,6 +2,7 @@
 //! unsafe code of the workspace is here.
 
 pub mod block_device;
+pub mod console;
 pub mod device_mapper;
 pub mod loop_device;
 pub mod mount;
