@@ -98,7 +98,6 @@ pub(crate) fn build(
 fn pack(entries: &[Entry], epoch: u64, output: &File) -> io::Result<u64> {
     let mut encoder = zstd::stream::write::Encoder::new(io::BufWriter::new(output), LEVEL)?;
     encoder.window_log(WINDOW_LOG)?;
-    encoder.include_checksum(true)?;
     let mut archive = Archive::new(encoder, epoch);
     for entry in entries {
         archive.add(entry)?;
