@@ -1,4 +1,7 @@
-# The words of everyday work. `make demo` and `make test` need nothing but a Debian 12 with Rust.
+# The words of everyday work. `make demo` and `make test` need nothing but a Debian 12 and its network.
+
+# Where `make setup` puts Rust if there is none.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
@@ -39,6 +42,8 @@ check:
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	$(MAKE) unit
 
+# What squashfs keeps of owners, devices and security attributes only root can make and look at.
+unit: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(if $(SUDO),sudo -E)
 unit:
 	cargo test --quiet
 	cargo test --quiet -p tests --lib --test licences
