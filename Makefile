@@ -43,7 +43,9 @@ check:
 	$(MAKE) unit
 
 # What squashfs keeps of owners, devices and security attributes only root can make and look at.
-unit: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(if $(SUDO),sudo -E)
+ifneq ($(SUDO),)
+unit: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
+endif
 unit:
 	cargo test --quiet
 	cargo test --quiet -p tests --lib --test licences
