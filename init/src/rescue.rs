@@ -15,9 +15,17 @@ use live::options::BootOptions;
 use live::steps::Step;
 use rustix::process::{WaitOptions, wait};
 
-/// Makes a panic, which would end PID 1 and so the kernel, a failed boot like any other.
+/// Makes a panic, which would end PID 1 and so the kernel, a failed boot like any other. One in a thread that loads
+/// drivers costs those drivers.
 pub fn on_panic() {
-    std::panic::set_hook(Box::new(|panic| after(&Error::new(format!("a bug in init: {panic}")))));
+    let main = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |panic| {
+        let error = Error::new(format!("a bug in init: {panic}"));
+        if std::thread::current().id() == main {
+            after(&error);
+        }
+        log::error(format_args!("{error}"));
+    }));
 }
 
 /// Opens a shell before a step that `break=` names. The boot goes on when it ends.
