@@ -16,7 +16,8 @@ const KERNEL_FILESYSTEMS: [&str; 3] = ["proc", "sys", "dev"];
 pub fn saved_ramfs() -> Result<()> {
     let ramfs = Path::new(SAVED_RAMFS);
     if !ramfs.join("shutdown").exists() {
-        // We are inside: systemd has done it.
+        // We are inside: systemd has done it. Not every init opens the console anew on the way.
+        console::reopen();
         return mount::make_private("/");
     }
     // pivot_root refuses where a mount would propagate.
