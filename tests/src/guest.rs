@@ -135,7 +135,9 @@ impl Guest {
 
     /// Asks the guest to end; whether it does is seen from outside, see [`crate::Machine`].
     pub fn end(&mut self, how: Ending) {
-        self.ask(&Request::End { how });
+        if let Reply::Ran { status, stderr, .. } = self.ask(&Request::End { how }) {
+            assert_eq!(status, Some(0), "systemd does not {}: {stderr}", how.verb());
+        }
     }
 }
 

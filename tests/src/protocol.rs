@@ -106,7 +106,7 @@ pub enum Request {
     Run { argv: Vec<String> },
     /// Makes a mount writable
     Writable { target: String },
-    /// Ends the system; answered before it happens
+    /// Ends the system; answered before that happens
     End { how: Ending },
 }
 

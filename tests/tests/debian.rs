@@ -55,7 +55,8 @@ fn writes_to_its_stick(guest: &mut Guest) {
     guest.write(&format!("{DATA}/livekit/note"), "written by the guest\n");
     let held =
         format!("trap '' TERM HUP; exec 3>>{DATA}/livekit/held; echo open >&3; while :; do sleep 1; done");
-    guest.run(&["systemd-run", "--quiet", "/bin/sh", "-c", &held]);
+    // systemd itself kills it after this time; by default it would wait for a minute and a half.
+    guest.run(&["systemd-run", "--quiet", "--property=TimeoutStopSec=2", "/bin/sh", "-c", &held]);
 }
 
 fn runs_from_a_stick(kernel: Kernel, format: Format, kind: &str, how: Ending) {

@@ -57,9 +57,9 @@ fn serve(init: bool) -> io::Result<()> {
     for line in BufReader::new(port).lines() {
         let line = line?;
         let reply = match serde_json::from_str(&line) {
-            Ok(Request::End { how }) => {
+            Ok(Request::End { how }) if init => {
                 send(&mut writer, &Reply::Done)?;
-                if init { end_as_init(how) } else { end_by_systemd(how) }
+                end_as_init(how)
             }
             Ok(request) => obey(request),
             Err(error) => Err(io::Error::other(format!("not a request: {error}: {line}"))),
@@ -119,7 +119,7 @@ fn obey(request: Request) -> io::Result<Reply> {
             rustix::mount::mount_remount(target.as_str(), flags, "")?;
             Reply::Done
         }
-        Request::End { .. } => unreachable!("handled by the caller"),
+        Request::End { how } => run(&["systemctl".into(), "--no-block".into(), how.verb().into()])?,
     })
 }
 
@@ -131,10 +131,6 @@ fn run(argv: &[String]) -> io::Result<Reply> {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
-}
-
-fn end_by_systemd(how: Ending) -> io::Result<Reply> {
-    run(&["systemctl".into(), "--no-block".into(), how.verb().into()])
 }
 
 /// Goes the way systemd-shutdown goes, see bootup(7) and its source: the ramfs becomes the root, the union
