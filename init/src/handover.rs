@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::process::{chdir, chroot, pivot_root};
 
 use crate::early::KERNEL_FILESYSTEMS;
+use crate::ramfs::SavedRamfs;
 
 /// The init programs tried when none is named, the kernel's own list without the shell.
 const INITS: [&str; 3] = ["/sbin/init", "/etc/init", "/bin/init"];
@@ -26,12 +27,13 @@ const INITS: [&str; 3] = ["/sbin/init", "/etc/init", "/bin/init"];
 const RUN_OPTIONS: &str = "mode=0755,size=20%,nr_inodes=800k";
 
 /// Makes the union the root and starts the distribution's init. Returns only on failure.
-pub fn become_init(union: &Union, options: &BootOptions) -> Result<Infallible> {
+pub fn become_init(union: &Union, ramfs: &SavedRamfs, options: &BootOptions) -> Result<Infallible> {
     let init = choose_init(&union.path, options)?;
     let run = union.path.join("run");
     Mount::new("tmpfs", "tmpfs").options(RUN_OPTIONS).attributes("nosuid,nodev").at(&run)?;
-    let ramfs = union.path.join(&layout::SAVED_RAMFS[1..]);
-    fs::create_dir(&ramfs).at("make the directory", &ramfs)?;
+    let place = union.path.join(&layout::SAVED_RAMFS[1..]);
+    fs::create_dir(&place).at("make the directory", &place)?;
+    ramfs.forget_modules();
     log::info(format_args!("starting {init}"));
     log::restore_limit();
     for (path, _, _) in KERNEL_FILESYSTEMS {

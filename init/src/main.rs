@@ -35,9 +35,9 @@ fn boot() -> Result<Infallible> {
     let step = |step: Step| rescue::break_before(step, &options);
 
     step(Step::Ramfs);
-    Step::Ramfs.run(ramfs::save)?;
+    let ramfs = Step::Ramfs.run(ramfs::save)?;
     step(Step::Drivers);
-    let drivers = Step::Drivers.run(drivers::Drivers::start)?;
+    let drivers = Step::Drivers.run(|| drivers::Drivers::start(&ramfs.modules()))?;
     step(Step::Medium);
     let (medium, bundles) = Step::Medium.run(|| {
         let medium = medium::find(&options, &drivers)?;
@@ -60,5 +60,5 @@ fn boot() -> Result<Infallible> {
     Step::Finish.run(|| finish::prepare(&union, &medium, &drivers))?;
     step(Step::Handover);
     drop(drivers);
-    Step::Handover.run(|| handover::become_init(&union, &options))
+    Step::Handover.run(|| handover::become_init(&union, &ramfs, &options))
 }

@@ -1,31 +1,57 @@
 //! The saved ramfs: the initramfs in a place that `pivot_root` can leave, so that shutdown can come back to it.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Error, Result};
-use live::layout::ESCAPE;
+use live::layout::{ESCAPE, MODULES};
 use live::log;
 use live::sys::mount::{self, Mount};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::process::{chdir, chroot, pivot_root};
 
+/// The ramfs, in a place it can be left from. What only the boot reads is not moved there: it goes with the boot.
+pub struct SavedRamfs {
+    /// The first root, which has no path any more, where it was left with the modules in it.
+    first_root: Option<File>,
+}
+
+impl SavedRamfs {
+    /// The folder that holds one folder of modules for each kernel release. Needs /proc.
+    pub fn modules(&self) -> PathBuf {
+        match &self.first_root {
+            Some(root) => PathBuf::from(format!("/proc/self/fd/{}{MODULES}", root.as_raw_fd())),
+            None => PathBuf::from(MODULES),
+        }
+    }
+
+    /// Removes the modules, which would take memory as long as the system runs.
+    pub fn forget_modules(&self) {
+        if let Err(e) = fs::remove_dir_all(self.modules()) {
+            log::debug(format_args!("cannot remove the modules: {e}"));
+        }
+    }
+}
+
 /// Makes the present root one that can be left: by leaving it as it is where the kernel allows that, else by moving
 /// everything in it to a tmpfs.
-pub fn save() -> Result<()> {
+pub fn save() -> Result<SavedRamfs> {
     fs::create_dir_all(ESCAPE).at("make the directory", ESCAPE)?;
     Mount::new("tmpfs", "livekit").set("mode", "0755").at(ESCAPE)?;
     if can_be_left()? {
         log::info(format_args!("this kernel lets pivot_root leave the initramfs; nothing is moved"));
         mount::unmount(ESCAPE).at("unmount", ESCAPE)?;
-        return Ok(());
+        return Ok(SavedRamfs { first_root: None });
     }
+    let first_root = File::open("/").at("open", "/")?;
     let moved = escape()?;
     log::info(format_args!("moved the initramfs to a tmpfs, {moved} files"));
-    Ok(())
+    Ok(SavedRamfs { first_root: Some(first_root) })
 }
 
 /// Tries `pivot_root` to the tmpfs and back. The first root of Linux before 7.0 has no mount below it, which
@@ -46,7 +72,8 @@ fn can_be_left() -> Result<bool> {
     Ok(left)
 }
 
-/// Moves everything to the tmpfs, file by file so that memory is never needed twice, and makes it the root.
+/// Moves everything but the modules to the tmpfs, file by file so that memory is never needed twice, and makes it the
+/// root. Firmware moves too: the kernel looks for it in the root of PID 1.
 fn escape() -> Result<usize> {
     let mut move_ = Move { device: device_of(Path::new("/"))?, links: HashMap::new(), files: 0 };
     move_.contents(Path::new("/"), Path::new(ESCAPE))?;
@@ -75,7 +102,7 @@ impl Move {
         for entry in fs::read_dir(from).at("list", from)? {
             let entry = entry.at("list", from)?;
             let path = entry.path();
-            if path != Path::new(ESCAPE) {
+            if ![ESCAPE, MODULES].map(Path::new).contains(&path.as_path()) {
                 self.one(&path, &to.join(entry.file_name()))?;
             }
         }
@@ -92,7 +119,11 @@ impl Move {
             }
             self.contents(from, to)?;
             keep_owner_and_mode(&about, to)?;
-            return fs::remove_dir(from).at("remove", from);
+            return match fs::remove_dir(from) {
+                // Something in it stays.
+                Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+                removed => removed.at("remove", from),
+            };
         }
         self.files += 1;
         if let Some(first) = self.links.get(&about.ino()) {

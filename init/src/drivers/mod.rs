@@ -31,11 +31,12 @@ pub struct Drivers {
 
 impl Drivers {
     /// Looks at every device the machine has now and starts to load what it asks for. Most of a driver's start is
-    /// waiting for its hardware, so several are loaded at a time where there are several processors.
-    pub fn start() -> Result<Self> {
+    /// waiting for its hardware, so several are loaded at a time where there are several processors. `modules` is the
+    /// folder of modules for all kernels.
+    pub fn start(modules: &Path) -> Result<Self> {
         // Listening starts before the look around, so that no device falls between.
         let events = Uevents::open()?;
-        let modules = Arc::new(Modules::of_this_kernel()?);
+        let modules = Arc::new(Modules::of_this_kernel(modules)?);
         let names = asked_for(&modules);
         log::info(format_args!("drivers for this machine: {}", names.join(" ")));
         let waiting = Arc::new(Mutex::new(VecDeque::from(names)));

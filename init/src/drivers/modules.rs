@@ -8,7 +8,6 @@ use std::sync::Mutex;
 
 use live::error::{AtPath, Context, Error, Result};
 use live::kernel_modules::{DICTIONARY_FILE, ModuleIndex};
-use live::layout::MODULES;
 use live::log;
 use live::options;
 use rustix::io::Errno;
@@ -27,9 +26,9 @@ pub struct Modules {
 
 impl Modules {
     /// Reads the lists. An initramfs without modules for this kernel is one for a kernel that has all built in.
-    pub fn of_this_kernel() -> Result<Self> {
+    pub fn of_this_kernel(home: &Path) -> Result<Self> {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let folder = Path::new(MODULES).join(&release);
+        let folder = home.join(&release);
         let index = if folder.is_dir() {
             ModuleIndex::read(&folder).at("read the module lists in", &folder)?
         } else {
