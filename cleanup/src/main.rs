@@ -27,7 +27,7 @@ fn main() {
     processes::end_all();
     storage::stop_swapping();
     teardown::unmount_everything();
-    storage::detach_loops();
+    storage::report_loops();
     rustix::fs::sync();
     if let Some(drive) = medium.filter(|_| !options.no_eject) {
         drive.release(action);

@@ -35,11 +35,14 @@ pub fn detach_loops() -> bool {
             log::debug(format_args!("{file}: {e}"));
         }
     }
-    let after = loop_device::attached();
-    for (device, file) in &after {
+    loop_device::attached().len() < before.len()
+}
+
+/// Tells which loop devices would not go.
+pub fn report_loops() {
+    for (device, file) in loop_device::attached() {
         log::warning(format_args!("{} still shows {file}", device.display()));
     }
-    after.len() < before.len()
 }
 
 /// Removes device-mapper devices that nothing uses any more. True if one went.

@@ -127,7 +127,9 @@ impl World for Machine {
     }
 
     fn detach_devices(&mut self) -> bool {
-        storage::remove_mappings()
+        // A loop that a user has set up stays when its file system goes, and holds the one its file is on.
+        let mappings = storage::remove_mappings();
+        storage::detach_loops() || mappings
     }
 }
 
