@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use iso::grub::{BootFiles, install};
+use iso::grub::{BootFiles, Firmware, install};
 use iso::menu::Menu;
 use iso::{Error, ImageOptions, Source, Tree, Written};
 
@@ -63,6 +63,6 @@ fn make(
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         tree.add_file(&format!("/livekit/{name}"), Source::Path(file.clone()))?;
     }
-    let boot = install(&mut tree, &BootFiles::find(&[Path::new("/")])?, menu, options.epoch)?;
+    let boot = install(&mut tree, &BootFiles::find(&[Path::new("/")], Firmware::Both)?, menu, options.epoch)?;
     iso::write(&tree, &boot, &options, output, &mut |_, _| {})
 }

@@ -40,7 +40,12 @@ pub enum Error {
 
     /// Boot files that are in none of the roots.
     #[error("{}", missing_text(.missing, .roots))]
-    BootFilesMissing { missing: Vec<String>, roots: Vec<PathBuf> },
+    BootFilesMissing {
+        missing: Vec<String>,
+        /// Debian's packages with them.
+        packages: Vec<&'static str>,
+        roots: Vec<PathBuf>,
+    },
 
     /// A boot file that is not what its name says.
     #[error("{} is not {expected}", path.display())]
@@ -62,16 +67,14 @@ impl Error {
                 Some("the directory must exist".to_owned())
             }
             Error::NotAFile { .. } => Some("write a file first, then copy it to the device".to_owned()),
-            Error::BootFilesMissing { .. } | Error::Program { .. } => {
-                Some(format!("apt-get install {PACKAGES}"))
+            Error::BootFilesMissing { packages, .. } => {
+                Some(format!("apt-get install {}", packages.join(" ")))
             }
+            Error::Program { .. } => Some("apt-get install grub-pc-bin grub-common".to_owned()),
             _ => None,
         }
     }
 }
-
-/// Debian's packages with everything [`crate::grub::BootFiles::find`] looks for.
-const PACKAGES: &str = "shim-signed grub-efi-amd64-signed grub-pc-bin grub-common";
 
 fn is_full(error: &io::Error) -> bool {
     matches!(
@@ -101,9 +104,10 @@ mod tests {
 
         let missing = Error::BootFilesMissing {
             missing: vec!["a".to_owned(), "b".to_owned()],
+            packages: vec!["x", "y"],
             roots: vec!["/build".into(), "/".into()],
         };
         assert_eq!(missing.to_string(), "boot files not found: a, b; looked in /build, /");
-        assert!(missing.hint().unwrap().starts_with("apt-get install "));
+        assert_eq!(missing.hint().unwrap(), "apt-get install x y");
     }
 }

@@ -1,9 +1,77 @@
 //! Numbers that must differ between images and be equal for equal ones: derived from what goes in, never random.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use hadris_part::Guid;
 use sha2::{Digest, Sha256};
 
-use crate::{ImageOptions, Tree};
+use crate::{Boot, Error, ImageOptions, Source, Tree};
+
+/// A digest of everything an image is made of: name and time of the volume, paths, contents, boot code. Equal input has
+/// the same digest, wherever its files lie.
+///
+/// Fails if an input file cannot be read. All of them are, which takes its time.
+pub fn digest(tree: &Tree, boot: &Boot, options: &ImageOptions) -> Result<[u8; 32], Error> {
+    let mut hash = Fields::of_options(options);
+    hash.directories(tree);
+    for (path, source) in tree.files() {
+        hash.field(path.as_bytes());
+        match source {
+            Source::Bytes(bytes) => hash.field(bytes),
+            Source::Path(host) | Source::Scratch(host) => {
+                hash.file(host).map_err(|source| Error::Read { path: host.clone(), source })?;
+            }
+        }
+    }
+    hash.field(boot.esp.as_deref().unwrap_or_default());
+    if let Some(bios) = &boot.bios {
+        hash.field(bios.image.as_bytes());
+        hash.field(&bios.mbr);
+    }
+    Ok(hash.0.finalize().into())
+}
+
+/// A hash of parts, each with its length: none can be taken for a piece of its neighbour.
+struct Fields(Sha256);
+
+impl Fields {
+    fn of_options(options: &ImageOptions) -> Self {
+        let mut hash = Self(Sha256::new());
+        hash.field(options.volume_id.as_bytes());
+        hash.field(&options.epoch.to_le_bytes());
+        hash
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.length(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    fn length(&mut self, length: u64) {
+        self.0.update(length.to_le_bytes());
+    }
+
+    fn directories(&mut self, tree: &Tree) {
+        self.length(tree.directories().count() as u64);
+        for path in tree.directories() {
+            self.field(path.as_bytes());
+        }
+    }
+
+    fn file(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = File::open(path)?;
+        self.length(file.metadata()?.len());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => self.0.update(&buffer[..count]),
+            }
+        }
+    }
+}
 
 /// A digest of what an image is made from: volume name, time, paths, and the bytes that are in memory.
 ///
@@ -14,21 +82,13 @@ pub(crate) struct Identity([u8; 32]);
 
 impl Identity {
     pub(crate) fn of(tree: &Tree, options: &ImageOptions) -> Self {
-        let mut hash = Sha256::new();
-        let mut field = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        field(options.volume_id.as_bytes());
-        field(&options.epoch.to_le_bytes());
-        for path in tree.directories() {
-            field(path.as_bytes());
-        }
+        let mut hash = Fields::of_options(options);
+        hash.directories(tree);
         for (path, source) in tree.files() {
-            field(path.as_bytes());
-            field(source.bytes().unwrap_or_default());
+            hash.field(path.as_bytes());
+            hash.field(source.bytes().unwrap_or_default());
         }
-        Self(hash.finalize().into())
+        Self(hash.0.finalize().into())
     }
 
     /// A GUID for `purpose`, marked as made from a name by a private scheme (version 8 of RFC 9562).
@@ -52,7 +112,7 @@ pub(crate) fn fat_serial(id: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Source;
+    use crate::BiosBoot;
 
     #[test]
     fn guids_follow_the_input() {
@@ -68,5 +128,54 @@ mod tests {
         assert_ne!(first, guid(&tree, &ImageOptions { epoch: 2, ..options.clone() }));
         tree.add_file("/b", Source::Bytes(vec![])).unwrap();
         assert_ne!(first, guid(&tree, &options));
+    }
+
+    #[test]
+    fn the_digest_follows_all_of_the_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let options = ImageOptions { volume_id: "LIVE".to_owned(), epoch: 1 };
+        let tree = |files: &[(&str, Source)], directories: &[&str]| {
+            let mut tree = Tree::new();
+            files.iter().for_each(|(path, source)| tree.add_file(path, source.clone()).unwrap());
+            directories.iter().for_each(|path| tree.add_directory(path).unwrap());
+            tree
+        };
+        let boot = |image: &str, byte| Boot {
+            bios: Some(BiosBoot { image: image.to_owned(), mbr: [byte; 440] }),
+            esp: Some(vec![byte; 512]),
+        };
+        let file = |path, text| tree(&[(path, Source::Path(host(text, text)))], &[]);
+        let of = |tree: &Tree, boot: &Boot| digest(tree, boot, &options).unwrap();
+        let first = of(&file("/a", "one"), &boot("/a", 1));
+        let copy = tree(&[("/a", Source::Scratch(host("copy", "one")))], &[]);
+        assert_eq!(first, of(&copy, &boot("/a", 1)));
+        let others = [
+            of(&file("/a", "two"), &boot("/a", 1)),
+            of(&file("/b", "one"), &boot("/a", 1)),
+            of(&tree(&[("/a", Source::Path(host("x", "one")))], &["/d"]), &boot("/a", 1)),
+            of(&file("/a", "one"), &boot("/b", 1)),
+            of(&file("/a", "one"), &boot("/a", 2)),
+            of(&file("/a", "one"), &Boot { bios: None, ..boot("/a", 1) }),
+            of(&file("/a", "one"), &Boot { esp: None, ..boot("/a", 1) }),
+            digest(&file("/a", "one"), &boot("/a", 1), &ImageOptions { epoch: 2, ..options.clone() })
+                .unwrap(),
+            digest(
+                &file("/a", "one"),
+                &boot("/a", 1),
+                &ImageOptions { volume_id: "L".to_owned(), ..options.clone() },
+            )
+            .unwrap(),
+        ];
+        for (number, other) in others.iter().enumerate() {
+            assert_ne!(first, *other, "{number}");
+        }
+        let missing = tree(&[("/a", Source::Path("/nowhere".into()))], &[]);
+        let error = digest(&missing, &Boot::default(), &options).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nowhere: No such file or directory (os error 2)");
     }
 }

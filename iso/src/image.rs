@@ -9,6 +9,7 @@ use hadris_iso::{BootEntry, BootInfo, ElTorito, Hybrid, IsoId, IsoLevel, IsoOpti
 use crate::hybrid::{self, Layout, MBR_CODE, PARTITION_BLOCK};
 use crate::identity::Identity;
 use crate::output::Output;
+use crate::scratch::ScratchFiles;
 use crate::second_tree::{self, Room};
 use crate::{BLOCK, Error, Tree};
 
@@ -52,9 +53,10 @@ pub struct Written {
 
 /// Writes an image with the files of `tree` to `output`.
 ///
-/// Files are read as they are written, in pieces, so neither memory nor a second copy on disk is needed. `progress` is
-/// called with the bytes written and the bytes of the whole image. While it is written, the image is called
-/// [`crate::partial_name`]; that file is removed on error. The same input gives the same bytes.
+/// Files are read once, as they are written and in pieces: they need no memory, and those of [`crate::Source::Scratch`]
+/// no second copy on disk. `progress` is called with the bytes written and the bytes of the whole image. While it is
+/// written, the image is called [`crate::partial_name`]; that file is removed on error. The same input gives the same
+/// bytes.
 pub fn write(
     tree: &Tree,
     boot: &Boot,
@@ -73,7 +75,9 @@ pub fn write(
     }
     let planned = plan(&measured, &settings).map_err(|error| layout_error(&error))?;
 
-    let mut output = Output::create(output, planned.size(), progress)?;
+    let scratch = ScratchFiles::of(tree, |path| planned.extents(path).unwrap_or_default())?;
+
+    let mut output = Output::create(output, planned.size(), scratch, progress)?;
     let report = hadris_iso::sync::write(&mut output, &measured, &settings)
         .map_err(|error| output.take_failure().unwrap_or_else(|| input_error(tree, &error)))?;
     if let Some(room) = room {
@@ -245,8 +249,6 @@ fn host_path(tree: &Tree, error: &PathError) -> Option<PathBuf> {
         return Some(path.to_owned());
     }
     let failed = error.path()?;
-    tree.files().find(|(path, _)| path.as_bytes() == failed).and_then(|(_, source)| match source {
-        crate::Source::Path(path) => Some(path.clone()),
-        crate::Source::Bytes(_) => None,
-    })
+    let (_, source) = tree.files().find(|(path, _)| path.as_bytes() == failed)?;
+    source.host_path().map(Path::to_owned)
 }

@@ -17,6 +17,7 @@ mod hybrid;
 mod identity;
 mod image;
 mod output;
+mod scratch;
 mod second_tree;
 mod tree;
 
@@ -26,8 +27,10 @@ pub mod menu;
 
 pub use error::Error;
 pub use hybrid::MBR_CODE;
+pub use identity::digest;
 pub use image::{BiosBoot, Boot, ImageOptions, Written, write};
 pub use output::partial_name;
+pub use scratch::{SCRATCH_STEP, frees_parts};
 pub use tree::{Source, Tree};
 
 /// Bytes in a logical block of the images.

@@ -9,6 +9,7 @@ use hadris_io::ErrorType;
 use hadris_storage::sync::BlockDevice;
 use hadris_storage::{BlockIndex, BlockSize};
 
+use crate::scratch::ScratchFiles;
 use crate::{BLOCK, Error};
 
 /// The name the image at `output` has while it is written. A program that is interrupted removes this file.
@@ -25,6 +26,7 @@ pub(crate) struct Output<'a> {
     finished: bool,
     written: u64,
     total: u64,
+    scratch: ScratchFiles,
     progress: &'a mut dyn FnMut(u64, u64),
     failure: Option<io::Error>,
 }
@@ -32,10 +34,11 @@ pub(crate) struct Output<'a> {
 impl<'a> Output<'a> {
     /// Creates the preliminary file, replacing one that an earlier run left behind.
     ///
-    /// `total` is the size the image will have, in bytes.
+    /// `total` is the size the image will have, in bytes. `scratch` is given up as the image grows.
     pub(crate) fn create(
         path: &'a Path,
         total: u64,
+        scratch: ScratchFiles,
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Result<Self, Error> {
         let what = match std::fs::metadata(path).map(|metadata| metadata.file_type()) {
@@ -53,7 +56,7 @@ impl<'a> Output<'a> {
             .truncate(true)
             .open(partial_name(path))
             .map_err(|source| Error::Write { path: path.to_owned(), source, needed: total })?;
-        Ok(Self { file, path, finished: false, written: 0, total, progress, failure: None })
+        Ok(Self { file, path, finished: false, written: 0, total, scratch, progress, failure: None })
     }
 
     /// Why writing failed, if it was the output that failed.
@@ -83,6 +86,7 @@ impl<'a> Output<'a> {
         };
         finish().map_err(|source| self.error(source))?;
         self.finished = true;
+        std::mem::take(&mut self.scratch).finish();
         Ok(())
     }
 
@@ -96,6 +100,7 @@ impl<'a> Output<'a> {
         if bytes.chunks(ZEROS.len()).any(|chunk| *chunk != ZEROS[..chunk.len()]) {
             self.file.write_all_at(bytes, offset)?;
         }
+        self.scratch.written_to(offset + bytes.len() as u64);
         self.written += bytes.len() as u64;
         (self.progress)(self.written, self.total);
         Ok(())
@@ -153,13 +158,13 @@ mod tests {
         let path = directory.path().join("live.iso");
         let mut last = (0, 0);
         let mut progress = |done, total| last = (done, total);
-        let output = Output::create(&path, 4096, &mut progress).unwrap();
+        let output = Output::create(&path, 4096, ScratchFiles::default(), &mut progress).unwrap();
         output.write_at(0, b"x").unwrap();
         assert!(partial_name(&path).exists() && !path.exists());
         drop(output);
         assert!(!partial_name(&path).exists() && !path.exists());
 
-        let mut output = Output::create(&path, 4096, &mut progress).unwrap();
+        let mut output = Output::create(&path, 4096, ScratchFiles::default(), &mut progress).unwrap();
         output.write_blocks(BlockIndex::new(0), &[7; 2048]).unwrap();
         output.finish().unwrap();
         assert!(!partial_name(&path).exists());
@@ -169,8 +174,11 @@ mod tests {
 
     #[test]
     fn devices_and_directories_are_not_replaced() {
-        let message =
-            |path: &str| Output::create(path.as_ref(), 0, &mut |_, _| {}).err().unwrap().to_string();
+        let message = |path: &str| {
+            let mut progress = |_, _| {};
+            let output = Output::create(path.as_ref(), 0, ScratchFiles::default(), &mut progress);
+            output.err().unwrap().to_string()
+        };
         assert_eq!(message("/dev/null"), "cannot write /dev/null: it is a device, not a file");
         assert_eq!(message("/"), "cannot write /: it is a directory, not a file");
     }

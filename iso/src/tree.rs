@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hadris_fs::{Content, Node};
 
@@ -10,6 +10,10 @@ use crate::Error;
 pub enum Source {
     /// A file of the build host, opened and read while the image is written. Symbolic links are followed.
     Path(PathBuf),
+    /// A file made for the image alone, which is given up while the image is written: what was copied is freed, and in
+    /// the end the file is removed. If the image cannot be written, a file of which a part is gone already is removed
+    /// too. No symbolic link, and the source of one path only.
+    Scratch(PathBuf),
     /// Bytes in memory.
     Bytes(Vec<u8>),
 }
@@ -135,13 +139,14 @@ impl Tree {
 
 impl Source {
     fn measured(&self) -> Result<Content, Error> {
-        let path = match self {
+        let (path, metadata) = match self {
             Source::Bytes(bytes) => return Ok(Content::bytes(bytes.clone())),
-            Source::Path(path) => path,
+            Source::Path(path) => (path, std::fs::metadata(path)),
+            Source::Scratch(path) => (path, std::fs::symlink_metadata(path)),
         };
         let read_error = |source| Error::Read { path: path.clone(), source };
         // Before opening: that would wait for ever on a FIFO.
-        let kind = std::fs::metadata(path).map_err(read_error)?.file_type();
+        let kind = metadata.map_err(read_error)?.file_type();
         if kind.is_dir() {
             return Err(read_error(std::io::ErrorKind::IsADirectory.into()));
         }
@@ -157,7 +162,15 @@ impl Source {
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Source::Bytes(bytes) => Some(bytes),
-            Source::Path(_) => None,
+            Source::Path(_) | Source::Scratch(_) => None,
+        }
+    }
+
+    /// The file of the build host, if it is one.
+    pub(crate) fn host_path(&self) -> Option<&Path> {
+        match self {
+            Source::Path(path) | Source::Scratch(path) => Some(path),
+            Source::Bytes(_) => None,
         }
     }
 }

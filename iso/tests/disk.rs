@@ -4,18 +4,9 @@ mod judge;
 
 use std::path::Path;
 
-use iso::grub::{BootFiles, Optional};
+use iso::grub::{BootFiles, Firmware};
 use iso::{Boot, Source, Tree};
-use judge::run;
-
-fn image_with(boot: impl Fn(Boot) -> Boot) -> (tempfile::TempDir, std::path::PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let image = directory.path().join("live.iso");
-    let mut tree = judge::demanding_tree();
-    let all = judge::install(&mut tree, &judge::menu());
-    judge::write(&tree, &boot(all), &image).unwrap();
-    (directory, image)
-}
+use judge::{Image, run};
 
 #[test]
 fn the_partition_table_is_sound() {
@@ -23,7 +14,7 @@ fn the_partition_table_is_sound() {
     let cases: [(Part, usize); 3] =
         [(|boot| boot, 2), (|boot| Boot { bios: None, ..boot }, 2), (|boot| Boot { esp: None, ..boot }, 1)];
     for (boot, partitions) in cases {
-        let (_directory, image) = image_with(boot);
+        let Image { path: image, directory: _directory, .. } = Image::with(boot);
         let path = image.to_str().unwrap();
         let text = run("sgdisk", &["-v", path]);
         assert!(text.contains("No problems found."), "{text}");
@@ -35,14 +26,14 @@ fn the_partition_table_is_sound() {
 
 #[test]
 fn windows_leaves_the_first_partition_alone() {
-    let (_directory, image) = image_with(|boot| boot);
+    let Image { path: image, directory: _directory, .. } = Image::bootable();
     let text = run("sgdisk", &["-i", "1", image.to_str().unwrap()]);
     assert!(text.contains("Attribute flags: 9000000000000000"), "{text}");
 }
 
 #[test]
 fn the_esp_is_a_clean_fat_with_the_boot_loader() {
-    let (directory, image) = image_with(|boot| boot);
+    let Image { path: image, directory, .. } = Image::bootable();
     let (start, length) = judge::partition(&image, 2);
     let esp = directory.path().join("esp");
     std::fs::write(&esp, judge::cut(&image, start * 512, usize::try_from(length * 512).unwrap())).unwrap();
@@ -89,7 +80,7 @@ fn esps_of_all_sizes_are_clean() {
 
 #[test]
 fn uefi_only_and_bios_only_images_have_what_they_need() {
-    let mut files = BootFiles::find_some(&[Path::new("/")], Optional::default()).unwrap();
+    let mut files = BootFiles::find(&[Path::new("/")], Firmware::Both).unwrap();
     let bios = files.bios.take();
     let mut tree = Tree::new();
     let boot = iso::grub::install(&mut tree, &files, &judge::menu(), judge::EPOCH).unwrap();

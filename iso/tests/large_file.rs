@@ -26,11 +26,12 @@ fn more_than_4_gib_is_read_back_across_the_border() {
     }
 
     let mut tree = Tree::new();
-    tree.add_file("/livekit/00-core.sb", Source::Path(path)).unwrap();
+    tree.add_file("/livekit/00-core.sb", Source::Scratch(path.clone())).unwrap();
     tree.add_file("/livekit/01-after.sb", Source::Bytes(b"after".to_vec())).unwrap();
     let boot = judge::install(&mut tree, &judge::menu());
     let image = directory.path().join("live.iso");
     judge::write(&tree, &boot, &image).unwrap();
+    assert!(!path.exists());
     // Holes stay holes, or this test would need the space.
     assert!(image.metadata().unwrap().blocks() * 512 < 64 << 20);
     assert!(run("sgdisk", &["-v", image.to_str().unwrap()]).contains("No problems found."));

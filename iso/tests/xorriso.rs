@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use iso::{Boot, Source, Tree};
-use judge::run;
+use judge::{Image, run};
 
 /// The files and directories xorriso finds on an image, with their content; `None` for directories.
 fn extracted(image: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
@@ -47,7 +47,7 @@ fn extracted(image: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
 fn given(tree: &Tree) -> BTreeMap<String, Option<Vec<u8>>> {
     let content = |source: &Source| match source {
         Source::Bytes(bytes) => bytes.clone(),
-        Source::Path(path) => std::fs::read(path).unwrap(),
+        Source::Path(path) | Source::Scratch(path) => std::fs::read(path).unwrap(),
     };
     let name = |path: &str| path[1..].to_owned();
     let directories = tree.directories().map(|path| (name(path), None));
@@ -63,11 +63,7 @@ fn assert_same(found: &BTreeMap<String, Option<Vec<u8>>>, expected: &BTreeMap<St
 
 #[test]
 fn a_bootable_image_has_its_files_twice() {
-    let directory = tempfile::tempdir().unwrap();
-    let image = directory.path().join("live.iso");
-    let mut tree = judge::demanding_tree();
-    let boot = judge::install(&mut tree, &judge::menu());
-    judge::write(&tree, &boot, &image).unwrap();
+    let Image { directory, path: image, tree } = Image::bootable();
 
     let mut expected = given(&tree);
     let found = extracted(&image);
@@ -90,11 +86,7 @@ fn a_bootable_image_has_its_files_twice() {
 
 #[test]
 fn the_boot_records_are_as_xorriso_writes_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let image = directory.path().join("live.iso");
-    let mut tree = judge::demanding_tree();
-    let boot = judge::install(&mut tree, &judge::menu());
-    judge::write(&tree, &boot, &image).unwrap();
+    let Image { path: image, directory: _directory, .. } = Image::bootable();
     let text = run(
         "xorriso",
         &["-indev", image.to_str().unwrap(), "-report_el_torito", "plain", "-report_system_area", "plain"],
@@ -129,11 +121,7 @@ fn the_boot_records_are_as_xorriso_writes_them() {
 
 #[test]
 fn grub_finds_its_image_on_disk() {
-    let directory = tempfile::tempdir().unwrap();
-    let image = directory.path().join("live.iso");
-    let mut tree = judge::demanding_tree();
-    let boot = judge::install(&mut tree, &judge::menu());
-    judge::write(&tree, &boot, &image).unwrap();
+    let Image { path: image, tree, directory: _directory } = Image::bootable();
     let mbr = judge::cut(&image, 0, 512);
     let sector = u64::from_le_bytes(mbr[0x1b0..0x1b8].try_into().unwrap());
     assert_eq!(sector % 4, 0);

@@ -55,7 +55,8 @@ pub enum Command {
       sudo livekit build-iso --root /srv/root --output rescue.iso --name rescue
       sudo livekit build-iso --root root.tar.zst --append "console=ttyS0"
 
-Every flag with a name of one word or more has a key in livekit.toml; a flag wins over its environment
+Every flag but --config and --quiet has a key of its name in livekit.toml; those of --debian, --packages and
+--mirror are `suite`, `packages` and `mirror` in the table [debian]. A flag wins over its environment
 variable, which wins over the file:
       name = "rescue"
       append = "net.ifnames=0"
@@ -128,6 +129,10 @@ pub struct BuildIso {
     /// Where shim and GRUB lie, as unpacked Debian packages have them below usr/lib [default: this system's]
     #[arg(long, value_name = "DIR", env = "LIVEKIT_BOOT_FILES")]
     pub boot_files: Option<PathBuf>,
+
+    /// What the image starts from: `both`, or `bios` or `uefi` alone, without the other's files [default: both]
+    #[arg(long, value_name = "both|bios|uefi", env = "LIVEKIT_FIRMWARE")]
+    pub firmware: Option<String>,
 
     /// Seconds the menu waits before it starts the system [default: 5]
     #[arg(long, value_name = "SECONDS", env = "LIVEKIT_TIMEOUT")]

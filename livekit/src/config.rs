@@ -27,6 +27,7 @@ pub struct Config {
     pub exclude: Vec<String>,
     pub busybox: Option<PathBuf>,
     pub boot_files: Option<PathBuf>,
+    pub firmware: Option<String>,
     pub timeout: Option<u32>,
     pub text_menu: bool,
     pub compressor: Option<String>,
@@ -72,6 +73,7 @@ const KEYS: &[&str] = &[
     "exclude",
     "busybox",
     "boot-files",
+    "firmware",
     "timeout",
     "text-menu",
     "compressor",
@@ -158,6 +160,10 @@ fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -174,6 +180,7 @@ mod tests {
             exclude = ["/srv/*"]
             busybox = "none"
             boot-files = "boot"
+            firmware = "uefi"
             timeout = 3
             text-menu = true
             compressor = "xz"
@@ -189,6 +196,16 @@ mod tests {
         assert_eq!(config.timeout, Some(3));
         assert!(config.text_menu);
         assert_eq!(config.debian.unwrap().suite.as_deref(), Some("bookworm"));
+    }
+
+    #[test]
+    fn every_flag_has_its_key_as_the_help_says() {
+        let command = crate::cli::Cli::command();
+        let build = command.find_subcommand("build-iso").unwrap();
+        let flags = build.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "config");
+        let flags: BTreeSet<&str> = flags.map(|flag| if flag == "debian" { "suite" } else { flag }).collect();
+        let keys = KEYS.iter().chain(DEBIAN_KEYS).copied().filter(|key| *key != "debian").collect();
+        assert_eq!(flags, keys);
     }
 
     #[test]

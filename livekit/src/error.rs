@@ -42,7 +42,7 @@ impl From<Error> for Failure {
 
 /// The hint that goes with a full disk, whoever met it.
 pub const DISK_FULL: &str = "free some space, or choose another place with --output \
-    (bundles and the image are made beside it, twice the size of the finished image at most)";
+    (everything is made beside it, and needs little more room than the finished image)";
 
 /// Turns another crate's error into ours: its whole chain in one sentence, with the hint for a full disk.
 pub fn from_chain(error: &(dyn StdError + 'static)) -> Error {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bundles::Compressor;
+use iso::grub::Firmware;
 
 use crate::busybox;
 use crate::cli::BuildIso;
@@ -26,6 +27,8 @@ pub struct BuildSettings {
     pub exclude: Vec<String>,
     pub busybox: busybox::Choice,
     pub boot_files: Option<PathBuf>,
+    /// What the image starts from.
+    pub firmware: Firmware,
     /// Seconds the menu waits.
     pub timeout: u32,
     pub text_menu: bool,
@@ -70,6 +73,7 @@ impl BuildSettings {
         };
         let compressor = flags.compressor.or(config.compressor);
         let block_size = flags.block_size.or(config.block_size);
+        let firmware = flags.firmware.or(config.firmware);
         let mut exclude = config.exclude;
         exclude.extend(flags.exclude);
         Ok(BuildSettings {
@@ -85,6 +89,9 @@ impl BuildSettings {
             exclude,
             busybox,
             boot_files: flags.boot_files.or(config.boot_files),
+            firmware: firmware
+                .map_or(Ok(Firmware::default()), |text| parse_firmware(&text))
+                .map_err(usage)?,
             timeout: flags.timeout.or(config.timeout).unwrap_or(DEFAULT_TIMEOUT),
             text_menu: flags.text_menu || config.text_menu,
             compressor: compressor
@@ -157,6 +164,15 @@ fn parse_epoch(text: &str) -> Result<u64> {
 fn now() -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map(|now| now.as_secs()).map_err(|_| Error::new("the clock is set before 1970").hint("set the clock"))
+}
+
+fn parse_firmware(text: &str) -> Result<Firmware> {
+    match text {
+        "both" => Ok(Firmware::Both),
+        "bios" => Ok(Firmware::Bios),
+        "uefi" => Ok(Firmware::Uefi),
+        _ => Err(Error::new(format!("unknown firmware `{text}`")).hint("one of both, bios, uefi")),
+    }
 }
 
 fn parse_compressor(text: &str) -> Result<Compressor> {
@@ -241,13 +257,14 @@ mod tests {
         };
         let settings = settings(
             flags,
-            "name = 'x'\nappend = 'b'\nexclude = ['/srv/*']\ntimeout = 0\ncompressor = 'xz'\nbusybox = 'none'",
+            "name = 'x'\nappend = 'b'\nexclude = ['/srv/*']\ntimeout = 0\ncompressor = 'xz'\nbusybox = 'none'\nfirmware = 'bios'",
         )
         .unwrap();
         assert_eq!((settings.name.as_str(), settings.append.as_str(), settings.timeout), ("rescue", "a", 0));
         assert_eq!(settings.exclude, ["/srv/*", "*.iso"]);
         assert_eq!(settings.compressor, Compressor::Xz);
         assert_eq!(settings.busybox, busybox::Choice::Without);
+        assert_eq!(settings.firmware, Firmware::Bios);
         assert_eq!(settings.output, Path::new("rescue-20231114.iso"));
     }
 
@@ -287,6 +304,7 @@ mod tests {
             (flags(|f| f.name = Some("-x".into())), "", "`-x` cannot be the kit's name"),
             (flags(|f| f.compressor = Some("lzo".into())), "", "unknown compressor `lzo`"),
             (flags(|f| f.compressor = Some("zstd:99".into())), "", "`99` is no level of zstd"),
+            (flags(|f| f.firmware = Some("efi".into())), "", "unknown firmware `efi`"),
             (flags(|f| f.block_size = Some("100K".into())), "", "`100K` is no block size"),
             (flags(|f| f.packages = vec!["vim".into()]), "", "--packages and --mirror need --debian"),
             (

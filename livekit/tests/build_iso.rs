@@ -257,18 +257,112 @@ fn the_same_input_gives_the_same_image() {
         fs::read(bench.path("out/a.iso")).unwrap() == fs::read(bench.path("out/b.iso")).unwrap(),
         "they differ"
     );
+}
+
+/// The name of the marker file of an image.
+fn marker(bench: &Bench, image: &str) -> String {
+    let list = run("xorriso", &["-indev", image, "-find", "/", "-name", "*.id"], bench.folder.path());
+    let name = list.lines().find_map(|line| line.trim_matches('\'').rsplit_once('/'));
+    name.unwrap_or_else(|| panic!("no marker in {list}")).1.to_owned()
+}
+
+#[test]
+fn the_id_follows_all_that_is_in_the_image() {
+    let bench = Bench::new();
+    let mut seen = Vec::new();
+    let mut build = |what: &str, flags: &[&str]| {
+        let result = bench.command("out/x.iso").args(flags).output().unwrap();
+        assert!(result.status.success(), "{what}: {}", String::from_utf8_lossy(&result.stderr));
+        let id = marker(&bench, "out/x.iso");
+        assert!(!id.starts_with("00000000"), "{what}: {id}");
+        let same = seen.iter().find(|(_, other)| *other == id);
+        assert_eq!(same, None, "{what} is not in the id");
+        seen.push((what.to_owned(), id));
+    };
+    build("nothing", &[]);
+    for flags in [
+        &["--title", "Another"][..],
+        &["--append", "quiet"],
+        &["--timeout", "7"],
+        &["--text-menu"],
+        &["--name", "rescue"],
+        &["--compressor", "gzip"],
+        &["--modules", "loop"],
+        &["--firmware", "uefi"],
+        &["--firmware", "bios"],
+    ] {
+        build(&flags.join(" "), flags);
+    }
+    // The initramfs alone: a program that is in no bundle.
+    bench.write("busybox", &elf_program());
+    build("busybox", &["--busybox", "busybox"]);
     bench.write("root/etc/new", b"x");
-    bench.build("out/c.iso");
-    let ids = ["a", "c"].map(|name| {
-        let list = run(
-            "xorriso",
-            &["-indev", &format!("out/{name}.iso"), "-find", "/livekit", "-name", "*.id"],
-            bench.folder.path(),
-        );
-        assert!(list.contains(".id'"), "{list}");
-        list
-    });
-    assert_ne!(ids[0], ids[1]);
+    build("the root", &[]);
+    let kernel = bench.path("other-kernel");
+    let mut image = bz_image();
+    image[0x3000] = 1;
+    fs::write(&kernel, image).unwrap();
+    build("the kernel", &["--kernel", "other-kernel"]);
+}
+
+#[test]
+fn boot_files_for_one_firmware_suffice_for_it() {
+    let bench = Bench::new();
+    for (firmware, has, has_not) in [
+        ("bios", &["boot/grub/eltorito.img"][..], &["EFI"][..]),
+        ("uefi", &["EFI/BOOT/BOOTX64.EFI"], &["boot/grub/eltorito.img"]),
+    ] {
+        let image = format!("{firmware}.iso");
+        let mut command = bench.command(&format!("out/{image}"));
+        let result = command.args(["--firmware", firmware]).output().unwrap();
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        let out = bench.path("out");
+        run("xorriso", &["-osirrox", "on", "-indev", &image, "-extract", "/", firmware], &out);
+        for (paths, expected) in [(has, true), (has_not, false)] {
+            for path in paths {
+                assert_eq!(out.join(firmware).join(path).exists(), expected, "{firmware}: {path}");
+            }
+        }
+    }
+    // A host without one of them, as a mount over its place makes it.
+    let mut build = bench.command("out/a.iso");
+    build.args(["--firmware", "both"]);
+    let result = in_namespace(&bench, "mount -t tmpfs none /usr/lib/shim", &build);
+    let err = String::from_utf8_lossy(&result.stderr);
+    assert_eq!(result.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("looking for the boot loader: boot files not found: /usr/lib/shim/shimx64.efi.signed, ")
+            && err.contains(
+                "\nhint: apt-get install shim-signed shim-helpers-amd64-signed; \
+                 or make an image for BIOS alone with --firmware bios\n"
+            ),
+        "{err}"
+    );
+    let mut build = bench.command("out/a.iso");
+    build.args(["--firmware", "bios"]);
+    let result = in_namespace(&bench, "mount -t tmpfs none /usr/lib/shim", &build);
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}
+
+/// Runs a command after `preparation`, where mounts are its own.
+fn in_namespace(bench: &Bench, preparation: &str, build: &Command) -> Output {
+    let script = format!("{preparation} && \"$@\"; code=$?; echo left: $(ls -A out) >&2; exit $code");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+    command.arg(build.get_program()).args(build.get_args()).current_dir(bench.folder.path());
+    for (name, value) in build.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.output().unwrap()
+}
+
+/// Builds on a disk of so many KiB.
+fn build_on_a_disk(bench: &Bench, kibibytes: u64) -> Output {
+    let mount = format!("mount -t tmpfs -o size={kibibytes}k none out");
+    in_namespace(bench, &mount, &bench.command("out/a.iso"))
 }
 
 #[test]
@@ -324,38 +418,37 @@ fn an_interrupted_build_leaves_nothing() {
 fn a_full_disk_leaves_nothing_and_says_what_to_do() {
     let bench = Bench::new();
     bench.add_bulk(60);
-    let program = fs::metadata(env!("CARGO_BIN_EXE_livekit")).unwrap().len();
-    let enough_to_pack = format!("{}k", (76 << 10) + program / 1024);
-    for (size, says) in [
+    for (mebibytes, says) in [
         // Refused beforehand.
-        ("16m", "free, the build needs at least"),
+        (16, "free, the build needs at least"),
         // Full while the bundle is made.
-        ("50m", "No space left on device"),
+        (50, "No space left on device"),
         // Full while the kit's own files are laid out.
-        ("64m", "No space left on device"),
-        // Too little for the image itself.
-        (&enough_to_pack, "free, the build needs at least"),
+        (64, "No space left on device"),
     ] {
-        let script = format!(
-            "mount -t tmpfs -o size={size} none out && \"$@\"; code=$?; echo left: $(ls -A out); exit $code"
-        );
-        let build = bench.command("out/a.iso");
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
-        command.arg(build.get_program()).args(build.get_args()).current_dir(bench.folder.path());
-        for (name, value) in build.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let result = command.output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
-        assert_eq!(result.status.code(), Some(1), "{size}: {out}{err}");
+        let result = build_on_a_disk(&bench, mebibytes << 10);
+        let err = String::from_utf8_lossy(&result.stderr);
+        assert_eq!(result.status.code(), Some(1), "{mebibytes}: {err}");
         assert!(
             err.contains(says) && err.contains("\nhint: free some space, or choose another place"),
-            "{size}: {err}"
+            "{mebibytes}: {err}"
         );
-        assert_eq!(out.lines().last(), Some("left:"), "{size}: {out}{err}");
+        assert_eq!(err.lines().last(), Some("left:"), "{mebibytes}: {err}");
     }
+}
+
+#[test]
+fn the_image_needs_little_more_room_than_it_takes() {
+    let bench = Bench::new();
+    bench.add_bulk(120);
+    bench.build("out/a.iso");
+    let image = fs::read(bench.path("out/a.iso")).unwrap();
+    let needed = image.len() as u64 / 1024 * 13 / 10;
+    let result = build_on_a_disk(&bench, needed);
+    let err = String::from_utf8_lossy(&result.stderr);
+    assert!(result.status.success(), "{needed} KiB: {err}");
+    assert_eq!(err.lines().last(), Some("left: a.iso"), "{err}");
+    // The root is the user's own, and the same build once more gives the same.
+    bench.build("out/b.iso");
+    assert!(fs::read(bench.path("out/b.iso")).unwrap() == image, "the input was touched");
 }

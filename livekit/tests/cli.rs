@@ -41,6 +41,7 @@ fn help_suffices_offline() {
         "--exclude",
         "--busybox",
         "--boot-files",
+        "--firmware",
         "--timeout",
         "--text-menu",
         "--compressor",

@@ -33,21 +33,38 @@ pub struct BiosFiles {
     pub font: PathBuf,
 }
 
-/// Which firmware an image may do without if the files for it are missing.
+/// The firmware an image starts from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Optional {
-    /// Make an image for BIOS only if the UEFI files are missing.
-    pub uefi: bool,
-    /// Make an image for UEFI only if the BIOS files are missing.
-    pub bios: bool,
+pub enum Firmware {
+    #[default]
+    Both,
+    Bios,
+    Uefi,
 }
 
-// Second names are Ubuntu's: there the first is a link, which leads out of a build root, or is missing.
-const SHIM: &[&str] = &["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"];
-const GRUB: &[&str] = &["usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"];
-const MOK_MANAGER: &[&str] = &["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi"];
-const MODULES: &[&str] = &["usr/lib/grub/i386-pc/boot_hybrid.img"];
-const FONT: &[&str] = &["usr/share/grub/unicode.pf2", "boot/grub/fonts/unicode.pf2"];
+/// A file to look for.
+struct Wanted {
+    /// Its names from the root. Second names are Ubuntu's: there the first is a link, which leads out of a build root,
+    /// or is missing.
+    names: &'static [&'static str],
+    /// Debian's package with it.
+    package: &'static str,
+}
+
+const SHIM: Wanted = Wanted {
+    names: &["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"],
+    package: "shim-signed",
+};
+const MOK_MANAGER: Wanted = Wanted {
+    names: &["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi"],
+    package: "shim-helpers-amd64-signed",
+};
+const GRUB: Wanted =
+    Wanted { names: &["usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"], package: "grub-efi-amd64-signed" };
+const MODULES: Wanted = Wanted { names: &["usr/lib/grub/i386-pc/boot_hybrid.img"], package: "grub-pc-bin" };
+const FONT: Wanted =
+    Wanted { names: &["usr/share/grub/unicode.pf2", "boot/grub/fonts/unicode.pf2"], package: "grub-common" };
+const MKIMAGE_PACKAGE: &str = "grub-common";
 
 impl UefiFiles {
     /// The files with their paths on the EFI system partition.
@@ -61,41 +78,25 @@ impl UefiFiles {
 }
 
 impl BootFiles {
-    /// Finds the files for UEFI and BIOS. Each is taken from the first of `roots` that has it: the root of the system the
+    /// Finds the files for `firmware`. Each is taken from the first of `roots` that has it: the root of the system the
     /// image is made of, then `/`. `grub-mkimage` runs on this machine and is looked for in `PATH`.
     ///
     /// Fails if any file is missing, with all that are and where they were looked for.
-    pub fn find(roots: &[&Path]) -> Result<Self, Error> {
-        Self::find_some(roots, Optional::default())
-    }
-
-    /// As [`BootFiles::find`], but `optional` firmware is left out if files for it are missing. One must remain.
-    pub fn find_some(roots: &[&Path], optional: Optional) -> Result<Self, Error> {
+    pub fn find(roots: &[&Path], firmware: Firmware) -> Result<Self, Error> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        Self::find_with(roots, optional, &std::env::split_paths(&path).collect::<Vec<_>>())
+        Self::find_with(roots, firmware, &std::env::split_paths(&path).collect::<Vec<_>>())
     }
 
-    fn find_with(roots: &[&Path], optional: Optional, programs: &[PathBuf]) -> Result<Self, Error> {
-        let mut missing = Vec::new();
-        let mut search = Search { roots, programs, missing: Vec::new() };
-        let uefi = search.uefi();
-        if uefi.is_none() && !optional.uefi {
-            missing.append(&mut search.missing);
-        }
-        let uefi_missing = std::mem::take(&mut search.missing);
-        let bios = search.bios();
-        if bios.is_none() && !optional.bios {
-            missing.append(&mut search.missing);
-        }
-        if uefi.is_none() && bios.is_none() && missing.is_empty() {
-            missing = uefi_missing;
-            missing.append(&mut search.missing);
-        }
-        if missing.is_empty() {
+    fn find_with(roots: &[&Path], firmware: Firmware, programs: &[PathBuf]) -> Result<Self, Error> {
+        let mut search = Search { roots, programs, missing: Vec::new(), packages: Vec::new() };
+        let uefi = if firmware == Firmware::Bios { None } else { search.uefi() };
+        let bios = if firmware == Firmware::Uefi { None } else { search.bios() };
+        if search.missing.is_empty() {
             Ok(Self { uefi, bios })
         } else {
             Err(Error::BootFilesMissing {
-                missing,
+                missing: search.missing,
+                packages: search.packages,
                 roots: roots.iter().map(|&root| root.to_owned()).collect(),
             })
         }
@@ -106,24 +107,26 @@ struct Search<'a> {
     roots: &'a [&'a Path],
     programs: &'a [PathBuf],
     missing: Vec<String>,
+    packages: Vec<&'static str>,
 }
 
 impl Search<'_> {
     fn uefi(&mut self) -> Option<UefiFiles> {
-        let (shim, grub, mok_manager) = (self.file(SHIM), self.file(GRUB), self.file(MOK_MANAGER));
+        let (shim, grub, mok_manager) = (self.file(&SHIM), self.file(&GRUB), self.file(&MOK_MANAGER));
         Some(UefiFiles { shim: shim?, grub: grub?, mok_manager: mok_manager? })
     }
 
     fn bios(&mut self) -> Option<BiosFiles> {
-        let (boot, font, mkimage) = (self.file(MODULES), self.file(FONT), self.program());
+        let (boot, font, mkimage) = (self.file(&MODULES), self.file(&FONT), self.program());
         Some(BiosFiles { modules: boot?.parent()?.to_owned(), mkimage: mkimage?, font: font? })
     }
 
-    fn file(&mut self, names: &[&str]) -> Option<PathBuf> {
-        let candidates = self.roots.iter().flat_map(|root| names.iter().map(move |name| root.join(name)));
-        let found = candidates.into_iter().find(|path| path.is_file());
+    fn file(&mut self, wanted: &Wanted) -> Option<PathBuf> {
+        let names = wanted.names;
+        let mut candidates = self.roots.iter().flat_map(|root| names.iter().map(move |name| root.join(name)));
+        let found = candidates.find(|path| path.is_file());
         if found.is_none() {
-            self.missing.push(format!("/{}", names[0]));
+            self.miss(format!("/{}", names[0]), wanted.package);
         }
         found
     }
@@ -136,9 +139,16 @@ impl Search<'_> {
             .flat_map(|name| self.programs.iter().chain(&always).map(move |directory| directory.join(name)))
             .find(|path| path.is_file());
         if found.is_none() {
-            self.missing.push("grub-mkimage".to_owned());
+            self.miss("grub-mkimage".to_owned(), MKIMAGE_PACKAGE);
         }
         found
+    }
+
+    fn miss(&mut self, name: String, package: &'static str) {
+        self.missing.push(name);
+        if !self.packages.contains(&package) {
+            self.packages.push(package);
+        }
     }
 }
 
@@ -156,38 +166,44 @@ mod tests {
         root
     }
 
-    fn find(root: &tempfile::TempDir, optional: Optional) -> Result<BootFiles, Error> {
-        BootFiles::find_with(&[root.path()], optional, &[root.path().join("bin")])
+    fn find(root: &tempfile::TempDir, firmware: Firmware) -> Result<BootFiles, Error> {
+        BootFiles::find_with(&[root.path()], firmware, &[root.path().join("bin")])
     }
 
-    const UEFI: [&str; 3] = [SHIM[0], GRUB[0], MOK_MANAGER[0]];
-    const BIOS: [&str; 3] = [MODULES[0], FONT[0], "bin/grub-mkimage"];
-    const NO_UEFI: Optional = Optional { uefi: true, bios: false };
-    const NO_BIOS: Optional = Optional { uefi: false, bios: true };
-    const NEITHER: Optional = Optional { uefi: true, bios: true };
+    const UEFI: [&str; 3] = [SHIM.names[0], GRUB.names[0], MOK_MANAGER.names[0]];
+    const BIOS: [&str; 3] = [MODULES.names[0], FONT.names[0], "bin/grub-mkimage"];
 
     #[test]
-    fn half_is_found_only_if_that_is_allowed() {
+    fn only_what_the_firmware_needs_must_be_there() {
         let whole = root_with(&[UEFI, BIOS].concat());
-        let files = find(&whole, Optional::default()).unwrap();
+        let files = find(&whole, Firmware::Both).unwrap();
         assert_eq!(files.bios.unwrap().modules, whole.path().join("usr/lib/grub/i386-pc"));
-        assert_eq!(files.uefi.unwrap().shim, whole.path().join(SHIM[0]));
-
-        let uefi = root_with(&UEFI);
-        assert!(find(&uefi, Optional::default()).is_err());
-        assert!(find(&uefi, NO_UEFI).is_err());
-        assert!(find(&uefi, NO_BIOS).unwrap().bios.is_none());
-
-        let bios = root_with(&BIOS);
-        assert!(find(&bios, NO_BIOS).is_err());
-        assert!(find(&bios, NEITHER).unwrap().uefi.is_none());
-        assert!(find(&root_with(&[]), NEITHER).is_err());
+        assert_eq!(files.uefi.unwrap().shim, whole.path().join(UEFI[0]));
+        let (uefi, bios, nothing) = (root_with(&UEFI), root_with(&BIOS), root_with(&[]));
+        for (root, firmware, found) in [
+            (&whole, Firmware::Bios, Some((false, true))),
+            (&whole, Firmware::Uefi, Some((true, false))),
+            (&uefi, Firmware::Uefi, Some((true, false))),
+            (&uefi, Firmware::Bios, None),
+            (&uefi, Firmware::Both, None),
+            (&bios, Firmware::Bios, Some((false, true))),
+            (&bios, Firmware::Uefi, None),
+            (&bios, Firmware::Both, None),
+            (&nothing, Firmware::Both, None),
+        ] {
+            let files = find(root, firmware).ok();
+            assert_eq!(
+                files.map(|files| (files.uefi.is_some(), files.bios.is_some())),
+                found,
+                "{firmware:?}"
+            );
+        }
     }
 
     #[test]
     fn what_is_missing_is_listed_with_the_places() {
-        let root = root_with(&[GRUB[0], MODULES[0], "bin/grub-mkimage"]);
-        let error = find(&root, Optional::default()).unwrap_err();
+        let root = root_with(&[UEFI[1], BIOS[0], "bin/grub-mkimage"]);
+        let error = find(&root, Firmware::Both).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -198,17 +214,19 @@ mod tests {
         );
         assert_eq!(
             error.hint().unwrap(),
-            "apt-get install shim-signed grub-efi-amd64-signed grub-pc-bin grub-common"
+            "apt-get install shim-signed shim-helpers-amd64-signed grub-common"
         );
+        let error = find(&root, Firmware::Bios).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "apt-get install grub-common");
     }
 
     #[test]
     fn the_first_root_wins() {
-        let (first, second) = (root_with(&[SHIM[0]]), root_with(&[UEFI, BIOS].concat()));
+        let (first, second) = (root_with(&UEFI[..1]), root_with(&[UEFI, BIOS].concat()));
         let roots = [first.path(), second.path()];
-        let files = BootFiles::find_with(&roots, Optional::default(), &[second.path().join("bin")]).unwrap();
+        let files = BootFiles::find_with(&roots, Firmware::Both, &[second.path().join("bin")]).unwrap();
         let uefi = files.uefi.unwrap();
-        assert_eq!(uefi.shim, first.path().join(SHIM[0]));
-        assert_eq!(uefi.grub, second.path().join(GRUB[0]));
+        assert_eq!(uefi.shim, first.path().join(UEFI[0]));
+        assert_eq!(uefi.grub, second.path().join(UEFI[1]));
     }
 }

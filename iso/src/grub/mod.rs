@@ -17,7 +17,7 @@ use crate::image::{BiosBoot, Boot};
 use crate::menu::{DIRECTORY, Menu};
 use crate::{Error, MBR_CODE, Source, Tree, esp};
 
-pub use files::{BiosFiles, BootFiles, Optional, UefiFiles};
+pub use files::{BiosFiles, BootFiles, Firmware, UefiFiles};
 
 /// Makes the tree bootable: adds the boot loader for the firmware that `files` serves, the menu, `/.disk/info` and the
 /// medium's marker, and returns what [`crate::write`] needs besides.

@@ -3,10 +3,10 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use iso::grub::BootFiles;
+use iso::grub::{BootFiles, Firmware};
 use iso::menu::Menu;
 use iso::{Boot, Error, ImageOptions, Source, Tree, Written};
 
@@ -23,7 +23,7 @@ pub fn menu() -> Menu {
 
 /// Makes `tree` bootable with the files installed on this machine.
 pub fn install(tree: &mut Tree, menu: &Menu) -> Boot {
-    let files = BootFiles::find(&[Path::new("/")]).unwrap();
+    let files = BootFiles::find(&[Path::new("/")], Firmware::Both).unwrap();
     iso::grub::install(tree, &files, menu, EPOCH).unwrap()
 }
 
@@ -48,6 +48,31 @@ pub fn demanding_tree() -> Tree {
         tree.add_directory(&format!("/livekit/rootcopy/many/{number}")).unwrap();
     }
     tree
+}
+
+/// An image of the demanding tree, in a directory of its own.
+pub struct Image {
+    pub directory: tempfile::TempDir,
+    pub path: PathBuf,
+    /// What is on it, the boot loader included.
+    pub tree: Tree,
+}
+
+impl Image {
+    /// With what `boot` leaves of the boot loader.
+    pub fn with(boot: impl FnOnce(Boot) -> Boot) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("live.iso");
+        let mut tree = demanding_tree();
+        let all = install(&mut tree, &menu());
+        write(&tree, &boot(all), &path).unwrap();
+        Self { directory, path, tree }
+    }
+
+    /// One that boots everywhere.
+    pub fn bootable() -> Self {
+        Self::with(|boot| boot)
+    }
 }
 
 pub fn write(tree: &Tree, boot: &Boot, output: &Path) -> Result<Written, Error> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bundles::{PackOptions, Wanted};
-use iso::grub::BootFiles;
+use iso::grub::{BootFiles, Firmware};
 use iso::menu::Menu;
 use iso::{ImageOptions, Source, Tree};
 
@@ -51,16 +51,15 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
 
     let selection = build.selection()?;
     let survey = build.survey(&folder, &selection)?;
-    let mut bundles = build.pack_root(&selection, &survey)?;
-    bundles.push(build.pack_kit()?);
-    let id = build.id(&bundles)?;
-    let initramfs = build.initramfs(&id)?;
-    let image = build.image(&folder, &id, &boot_files, &bundles, &initramfs)?;
+    let initramfs = build.initramfs()?;
+    let mut made = build.pack_root(&selection, &survey)?;
+    made.push(build.pack_kit()?);
+    made.push(initramfs);
+    let image = build.image(&folder, &boot_files, &made)?;
 
-    for bundle in &bundles {
-        output.status(format!("{:>12}  {}", size(bundle.bytes), bundle.name));
+    for file in &made {
+        output.status(format!("{:>12}  {}", size(file.bytes), file.name()));
     }
-    output.status(format!("{:>12}  initramfs.img", size(length(&initramfs)?)));
     let seconds = started.elapsed().as_secs();
     output.status(format!("{:>12}  {} in {seconds} s", size(image), settings.output.display()));
     Ok(())
@@ -88,30 +87,42 @@ fn output_folder(image: &Path) -> Result<PathBuf> {
 fn find_boot_files(settings: &BuildSettings, root: &Path) -> Result<BootFiles> {
     let mut places: Vec<&Path> = settings.boot_files.as_deref().into_iter().collect();
     places.extend([root, Path::new("/")]);
-    BootFiles::find(&places).map_err(|error| iso_error(&error))
+    BootFiles::find(&places, settings.firmware).map_err(|error| {
+        let mut hint = error.hint().unwrap_or_default();
+        let half = |firmware: &Firmware| BootFiles::find(&places, *firmware).is_ok();
+        if settings.firmware == Firmware::Both
+            && let Some(firmware) = [Firmware::Bios, Firmware::Uefi].into_iter().find(half)
+        {
+            let (name, flag) = if firmware == Firmware::Bios { ("BIOS", "bios") } else { ("UEFI", "uefi") };
+            hint.push_str(&format!("; or make an image for {name} alone with --firmware {flag}"));
+        }
+        Error::new(error.to_string()).hint(hint).doing("looking for the boot loader")
+    })
 }
 
-/// Says where the files of a package may come from when the host has no such package.
 fn iso_error(error: &iso::Error) -> Error {
-    let ours = match error.hint() {
+    match error.hint() {
         // Ours comes first, and the first hint stays.
         Some(hint) => Error::new(error.to_string()).hint(hint),
         None => from_chain(error),
-    };
-    match error {
-        iso::Error::BootFilesMissing { .. } => ours.doing("looking for the boot loader"),
-        _ => ours,
     }
 }
 
 /// Files of a running system that change while they are packed may cause one each.
 const WARNINGS_SHOWN: usize = 10;
 
-/// A finished bundle.
-struct Bundle {
-    name: &'static str,
+/// A finished file, made for the image alone.
+struct Made {
     path: PathBuf,
+    /// Where it goes in the kit's folder.
+    place: &'static str,
     bytes: u64,
+}
+
+impl Made {
+    fn name(&self) -> &str {
+        self.place.rsplit('/').next().unwrap_or(self.place)
+    }
 }
 
 /// What every step of a build needs.
@@ -142,7 +153,7 @@ impl Build<'_> {
     }
 
     /// The bundles of the root itself. Without any firmware there is no bundle for it.
-    fn pack_root(&self, selection: &Selection, survey: &Survey) -> Result<Vec<Bundle>> {
+    fn pack_root(&self, selection: &Selection, survey: &Survey) -> Result<Vec<Made>> {
         let mut bundles = Vec::new();
         for (part, amount) in [(Part::Core, survey.core), (Part::Firmware, survey.firmware)] {
             if part == Part::Core || amount.files > 0 {
@@ -154,7 +165,7 @@ impl Build<'_> {
         Ok(bundles)
     }
 
-    fn pack_kit(&self) -> Result<Bundle> {
+    fn pack_kit(&self) -> Result<Made> {
         let found = inits::detect(self.root.path());
         if let [.., last] = found.as_slice()
             && found != [InitSystem::Systemd]
@@ -177,7 +188,7 @@ impl Build<'_> {
         wanted: &mut dyn FnMut(&Path, &std::fs::Metadata) -> Wanted,
         name: &'static str,
         owned_by_root: bool,
-    ) -> Result<Bundle> {
+    ) -> Result<Made> {
         let mut step = self.output.step(format!("Packing {name}"));
         let path = self.work.join(name);
         let options = PackOptions {
@@ -197,28 +208,10 @@ impl Build<'_> {
             self.output.warning(format!("{name}: {more} more of this kind"));
         }
         step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
-        Ok(Bundle { name, path, bytes: packed.bytes })
+        Ok(Made { path, place: name, bytes: packed.bytes })
     }
 
-    fn id(&self, bundles: &[Bundle]) -> Result<BuildId> {
-        let Some(epoch) = self.settings.epoch else { return BuildId::random() };
-        let settings = self.settings;
-        let words = [
-            &epoch.to_string(),
-            &settings.name,
-            &settings.append,
-            &settings.modules,
-            &settings.timeout.to_string(),
-            &settings.text_menu.to_string(),
-            &self.kernel.version,
-        ];
-        let mut files: Vec<&Path> = bundles.iter().map(|bundle| bundle.path.as_path()).collect();
-        files.extend(self.programs.iter().map(PathBuf::as_path));
-        files.push(&self.kernel.image);
-        BuildId::of(&words.map(String::as_str), &files)
-    }
-
-    fn initramfs(&self, id: &BuildId) -> Result<PathBuf> {
+    fn initramfs(&self) -> Result<Made> {
         let step = self.output.step("Making the initramfs");
         let tree =
             KernelTree { version: self.kernel.version.clone(), modules_dir: self.kernel.modules.clone() };
@@ -234,7 +227,6 @@ impl Build<'_> {
             busybox,
             firmware_dir: firmware.iter().find_map(|folder| resolve(self.root.path(), Path::new(folder))),
             name: self.settings.name.clone(),
-            id: id.as_str().to_owned(),
         };
         let Ok(set) = self.settings.modules.parse();
         let path = self.work.join("initramfs.img");
@@ -247,36 +239,30 @@ impl Build<'_> {
         }
         let modules: usize = summary.modules.values().map(|(count, _)| count).sum();
         step.done(format!("{}, {modules} modules", size(summary.bytes)));
-        Ok(path)
+        Ok(Made { path, place: "boot/initramfs.img", bytes: summary.bytes })
     }
 
-    fn image(
-        &self,
-        folder: &Path,
-        id: &BuildId,
-        boot_files: &BootFiles,
-        bundles: &[Bundle],
-        initramfs: &Path,
-    ) -> Result<u64> {
+    /// Writes the image, which takes `made` up: those files are gone then.
+    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<u64> {
         let settings = self.settings;
-        let content: u64 = bundles.iter().map(|bundle| bundle.bytes).sum();
-        space::check_before_writing(folder, content + length(initramfs)? + length(&self.kernel.image)?)?;
-        let mut step = self.output.step(format!("Writing {}", settings.output.display()));
+        let sizes: Vec<u64> = made.iter().map(|file| file.bytes).collect();
+        space::check_before_writing(folder, &sizes, length(&self.kernel.image)?)?;
         let time = settings.time()?;
-        let mut tree = tree(&settings.name, bundles, &self.kernel.image, initramfs)
-            .map_err(|error| iso_error(&error))?;
-        let menu = Menu {
+        let options = ImageOptions { volume_id: settings.name.to_uppercase(), epoch: time };
+        let mut tree = tree(&settings.name, made, &self.kernel.image).map_err(|error| iso_error(&error))?;
+        let mut menu = Menu {
             title: settings.title.clone().unwrap_or_else(|| system_name(self.root.path())),
             name: settings.name.clone(),
-            id: id.as_str().to_owned(),
+            id: BuildId::unknown().as_str().to_owned(),
             append: settings.append.clone(),
             timeout: Some(settings.timeout),
             graphical: !settings.text_menu,
             serial: true,
         };
+        menu.id = self.id(&tree, boot_files, &menu, &options)?.as_str().to_owned();
         let boot =
             iso::grub::install(&mut tree, boot_files, &menu, time).map_err(|error| iso_error(&error))?;
-        let options = ImageOptions { volume_id: settings.name.to_uppercase(), epoch: time };
+        let mut step = self.output.step(format!("Writing {}", settings.output.display()));
         let partial = Unfinished::new(iso::partial_name(&settings.output));
         let written =
             iso::write(&tree, &boot, &options, &settings.output, &mut |done, total| step.bytes(done, total))
@@ -288,16 +274,36 @@ impl Build<'_> {
         step.done(size(written.size));
         Ok(written.size)
     }
+
+    /// The id of an image of `contents`: with SOURCE_DATE_EPOCH that of the image as it is without one.
+    fn id(
+        &self,
+        contents: &Tree,
+        boot_files: &BootFiles,
+        menu: &Menu,
+        options: &ImageOptions,
+    ) -> Result<BuildId> {
+        if self.settings.epoch.is_none() {
+            return BuildId::random();
+        }
+        let step = self.output.step("Deriving the build id");
+        let mut tree = contents.clone();
+        let digest = iso::grub::install(&mut tree, boot_files, menu, options.epoch)
+            .and_then(|boot| iso::digest(&tree, &boot, options))
+            .map_err(|error| iso_error(&error))?;
+        let id = BuildId::of(&digest);
+        step.done(id.as_str());
+        Ok(id)
+    }
 }
 
 /// The live folder of the medium. The menu, the boot loader and the marker are `iso::grub`'s to add.
-fn tree(name: &str, bundles: &[Bundle], kernel: &Path, initramfs: &Path) -> Result<Tree, iso::Error> {
+fn tree(name: &str, made: &[Made], kernel: &Path) -> Result<Tree, iso::Error> {
     let mut tree = Tree::new();
-    for bundle in bundles {
-        tree.add_file(&format!("/{name}/{}", bundle.name), Source::Path(bundle.path.clone()))?;
+    for file in made {
+        tree.add_file(&format!("/{name}/{}", file.place), Source::Scratch(file.path.clone()))?;
     }
     tree.add_file(&format!("/{name}/boot/vmlinuz"), Source::Path(kernel.to_owned()))?;
-    tree.add_file(&format!("/{name}/boot/initramfs.img"), Source::Path(initramfs.to_owned()))?;
     for folder in ["modules", "optional", "rootcopy", "changes"] {
         tree.add_directory(&format!("/{name}/{folder}"))?;
     }
@@ -356,10 +362,14 @@ mod tests {
 
     #[test]
     fn the_medium_has_the_agreed_folders() {
-        let bundle = Bundle { name: "00-core.sb", path: "/b".into(), bytes: 1 };
-        let tree = tree("kit", &[bundle], Path::new("/k"), Path::new("/i")).unwrap();
+        let made =
+            ["00-core.sb", "boot/initramfs.img"].map(|place| Made { path: "/m".into(), place, bytes: 1 });
+        let tree = tree("kit", &made, Path::new("/k")).unwrap();
         let files: Vec<&str> = tree.files().map(|(path, _)| path).collect();
         assert_eq!(files, ["/kit/00-core.sb", "/kit/boot/initramfs.img", "/kit/boot/vmlinuz"]);
+        let given_up = tree.files().filter(|(_, source)| matches!(source, Source::Scratch(_)));
+        let given_up: Vec<&str> = given_up.map(|(path, _)| path).collect();
+        assert_eq!(given_up, ["/kit/00-core.sb", "/kit/boot/initramfs.img"]);
         let folders: Vec<&str> = tree.directories().collect();
         assert_eq!(
             folders,

@@ -28,7 +28,7 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Gathers everything: the programs, the kit's name and id, the modules and their firmware.
+    /// Gathers everything: the programs, the kit's name, the modules and their firmware.
     ///
     /// # Errors
     /// A file cannot be read, or a module of a list does not exist.
@@ -45,7 +45,6 @@ impl Contents {
             contents.program("bin/busybox", busybox)?;
         }
         contents.file("etc/livekit/name", 0o644, format!("{}\n", parts.name).into_bytes());
-        contents.file("etc/livekit/id", 0o644, format!("{}\n", parts.id).into_bytes());
         contents.kernel_modules(kernel, parts.firmware_dir.as_deref(), set)?;
         Ok(contents)
     }

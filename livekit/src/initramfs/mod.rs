@@ -50,8 +50,6 @@ pub(crate) struct Parts {
     pub(crate) firmware_dir: Option<PathBuf>,
     /// Name of the kit: of its folder on the medium.
     pub(crate) name: String,
-    /// Build id: how the boot knows its own medium.
-    pub(crate) id: String,
 }
 
 /// What was built.

@@ -30,7 +30,6 @@ fn inputs(dir: &Path) -> (KernelTree, Parts) {
         busybox: None,
         firmware_dir: Some(dir.join("firmware")),
         name: "livekit".into(),
-        id: "0123456789abcdef".into(),
     };
     (KernelTree { version: "6.1.0-test".into(), modules_dir }, parts)
 }
@@ -62,7 +61,7 @@ fn strangers_can_read_it() {
         lib/modules/6.1.0-test lib/modules/6.1.0-test/kernel lib/modules/6.1.0-test/kernel/drivers \
         lib/modules/6.1.0-test/kernel/fs lib/modules/6.1.0-test/kernel/drivers/ata \
         lib/modules/6.1.0-test/kernel/drivers/block lib/modules/6.1.0-test/kernel/fs/overlayfs \
-        lib/modules/6.1.0-test/kernel/fs/squashfs init shutdown dev/console dev/null etc/livekit/id etc/livekit/name \
+        lib/modules/6.1.0-test/kernel/fs/squashfs init shutdown dev/console dev/null etc/livekit/name \
         lib/firmware/disk/ahci.bin lib/modules/6.1.0-test/modules.alias lib/modules/6.1.0-test/modules.builtin \
         lib/modules/6.1.0-test/modules.dep lib/modules/6.1.0-test/modules.softdep \
         lib/modules/6.1.0-test/kernel/drivers/ata/ahci.ko.zst lib/modules/6.1.0-test/kernel/drivers/block/loop.ko.zst \
@@ -70,13 +69,13 @@ fn strangers_can_read_it() {
     assert_eq!(files, expected.split_whitespace().collect::<Vec<_>>());
     assert!(listing.lines().all(|l| l.contains(" 0 ") && l.contains("Nov 14  2023")), "{listing}");
     let unpack = "mkdir -p \"$1.d\"; cd \"$1.d\"; zstd -dcq \"$1\" | cpio -idu --quiet 2>/dev/null || true; \
-        cat etc/livekit/name etc/livekit/id; M=lib/modules/6.1.0-test; cat $M/modules.dep $M/modules.alias; \
+        cat etc/livekit/name; M=lib/modules/6.1.0-test; cat $M/modules.dep $M/modules.alias; \
         zstd -dcq $M/kernel/drivers/ata/ahci.ko.zst | cmp - ../modules/kernel/drivers/ata/ahci.ko; cmp init ../init";
     let dep: String =
         ["drivers/block/loop", "fs/squashfs/squashfs", "fs/overlayfs/overlay", "drivers/ata/ahci"]
             .map(|m| format!("kernel/{m}.ko.zst:\n"))
             .concat();
-    assert_eq!(sh(unpack, &output), format!("livekit\n0123456789abcdef\n{dep}alias fs-squashfs squashfs\n"));
+    assert_eq!(sh(unpack, &output), format!("livekit\n{dep}alias fs-squashfs squashfs\n"));
 }
 
 #[test]
