@@ -1,8 +1,11 @@
 //! Every flag, once. Help and, later, man page and completion come from here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -24,6 +27,54 @@ pub struct Cli {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the words of a command line, the program's name first, and the environment.
+    ///
+    /// To clap a variable is a flag like any other, and contradicts flags on the command line. Here these win: variables
+    /// of flags that cannot be used with them do not count.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let mut command = Cli::command();
+        command.build();
+        // Whatever is wrong is told by the second reading, which knows all.
+        let line = without_variables(command.clone(), |_, _| true).try_get_matches_from(&words);
+        if let Some((name, given)) = line.as_ref().ok().and_then(ArgMatches::subcommand) {
+            command = without_variables(command, |subcommand, argument| {
+                subcommand.get_name() == name && contradicts(subcommand, argument, given)
+            });
+        }
+        Cli::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+}
+
+/// Takes the environment variables from those arguments of subcommands that `which` says.
+fn without_variables(
+    command: clap::Command,
+    which: impl Fn(&clap::Command, &clap::Arg) -> bool,
+) -> clap::Command {
+    command.mut_subcommands(|subcommand| {
+        let known = subcommand.clone();
+        subcommand.mut_args(
+            |argument| {
+                if which(&known, &argument) { argument.env(Resettable::Reset) } else { argument }
+            },
+        )
+    })
+}
+
+/// Whether `argument` cannot be used with what is `given` on the command line.
+fn contradicts(command: &clap::Command, argument: &clap::Arg, given: &ArgMatches) -> bool {
+    let excludes = |one: &clap::Arg, other: &clap::Arg| {
+        command.get_arg_conflicts_with(one).iter().any(|excluded| excluded.get_id() == other.get_id())
+    };
+    let on_the_line =
+        |arg: &&clap::Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    command
+        .get_arguments()
+        .filter(on_the_line)
+        .any(|other| excludes(other, argument) || excludes(argument, other))
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,7 +277,6 @@ pub enum Accel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definitions_agree_with_each_other() {

@@ -23,15 +23,13 @@ mod split;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use error::{AtPath, Failure};
 use output::Output;
 
 fn main() -> ExitCode {
-    // Prints help, version and wrong usage by itself, and leaves with 0 or 2.
-    let cli = Cli::parse();
+    // Help, version and wrong usage are printed here, which leaves with 0 or 2.
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let output = Output::new(cli.quiet);
     let interrupted = match interrupt::watch().at("watch for", "signals") {
         Ok(interrupted) => interrupted,

@@ -3,12 +3,16 @@
 use std::process::{Command, Output};
 
 fn livekit(arguments: &[&str], folder: &std::path::Path) -> Output {
+    livekit_with(&[], arguments, folder)
+}
+
+fn livekit_with(variables: &[(&str, &str)], arguments: &[&str], folder: &std::path::Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livekit"));
     command.args(arguments).current_dir(folder).env_remove("SOURCE_DATE_EPOCH");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LIVEKIT_")) {
         command.env_remove(name);
     }
-    command.output().unwrap()
+    command.envs(variables.iter().copied()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -111,6 +115,33 @@ fn wrong_usage_returns_two() {
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_flag_wins_over_variables() {
+    let dir = tempfile::tempdir().unwrap();
+    let from_root = "cannot find the root none: No such file";
+    // The suite is not looked for: there is no place for the image.
+    let from_debian = "cannot find the directory nowhere: No such file";
+    let contradiction = "cannot be used with";
+    for (variables, flags, says) in [
+        (&[("LIVEKIT_ROOT", "none")][..], &["--debian", "x"][..], from_debian),
+        (&[("LIVEKIT_DEBIAN", "x")], &["--root", "none"], from_root),
+        (&[("LIVEKIT_DEBIAN", "x"), ("LIVEKIT_ROOT", "y")], &["--root", "none"], from_root),
+        (&[("LIVEKIT_DEBIAN", "x"), ("LIVEKIT_ROOT", "none")], &["--debian", "y"], from_debian),
+        (&[("LIVEKIT_ROOT", "y")], &["--root", "none"], from_root),
+        (&[("LIVEKIT_ROOT", "none")], &[], from_root),
+        (&[("LIVEKIT_DEBIAN", "x")], &[], from_debian),
+        (&[("LIVEKIT_DEBIAN", "x"), ("LIVEKIT_ROOT", "none")], &[], contradiction),
+        (&[("LIVEKIT_NAME", "none")], &["--root", "none", "--debian", "x"], contradiction),
+    ] {
+        let arguments = [&["build-iso", "--output", "nowhere/x.iso"], flags].concat();
+        let output = livekit_with(variables, &arguments, dir.path());
+        assert!(text(&output.stderr).contains(says), "{variables:?} {flags:?}: {}", text(&output.stderr));
+    }
+    // What is shown beside a flag in its help.
+    let help = text(&livekit_with(&[("LIVEKIT_ROOT", "none")], &["build", "--help"], dir.path()).stdout);
+    assert!(help.contains("[env: LIVEKIT_ROOT=none]"), "{help}");
 }
 
 #[test]
