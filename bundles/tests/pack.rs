@@ -82,7 +82,10 @@ fn paths(root: &Path) -> BTreeSet<PathBuf> {
 
 /// A test that could not look is no test that passed.
 fn needs_root(what: &str) {
-    assert!(rustix::process::geteuid().is_root(), "{what} takes root: run this test as root (make unit does)");
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "{what} takes root: run this test as root (make unit does)"
+    );
 }
 
 /// Names that mean something to shells, to mksquashfs or to its exclude files.
