@@ -12,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test
+.PHONY: build install setup demo check unit vm test bench-boot
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -48,7 +48,7 @@ unit: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
 endif
 unit:
 	cargo test --quiet
-	cargo test --quiet -p tests --lib --test licences
+	cargo test --quiet -p tests --lib --bin bench_boot --test licences
 
 # Whole machines, two at a time.
 vm: build
@@ -57,3 +57,8 @@ vm: build
 test: setup
 	$(MAKE) check
 	$(MAKE) vm
+
+# Instructions and memory of a boot, beside live-boot's: docs/performance.md. BENCH='--write' puts them there.
+bench-boot: build
+	cargo build --release -p tests --bin bench_boot --bin bench_marker
+	$(SUDO) env LIVEKIT_PROGRAMS=$(RELEASE) $(RELEASE)/bench_boot $(BENCH)

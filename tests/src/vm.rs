@@ -231,7 +231,7 @@ fn discard(mut serial: UnixStream) {
 }
 
 /// Waits until one of the machine slots is free and holds it.
-fn free_slot() -> File {
+pub fn free_slot() -> File {
     let folder = cache::folder();
     fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
     loop {
