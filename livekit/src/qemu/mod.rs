@@ -67,7 +67,7 @@ impl Machine {
         for accel in &self.accels {
             line.pair("-accel", accel);
         }
-        line.pair("-cpu", if self.accels.contains(&"kvm") { "max" } else { "qemu64,+rdrand" });
+        line.pair("-cpu", self.accels.first().map_or("max", |accel| cpu_model(accel)));
         line.pair("-smp", self.cpus.to_string());
         line.pair("-m", self.memory.to_string());
         self.add_start(&mut line);
@@ -123,6 +123,11 @@ impl Machine {
             }
         }
     }
+}
+
+/// The processor a guest sees: with KVM the host's own, else a plain one, which is emulated the fastest.
+pub fn cpu_model(accel: &str) -> &'static str {
+    if accel == "kvm" { "max" } else { "qemu64,+rdrand" }
 }
 
 struct Line(Vec<OsString>);
