@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-/// Replaces the parts of these names.
-pub fn write(path: &Path, parts: &[(&str, String)]) {
-    let mut text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    for (name, content) in parts {
-        text = replaced(&text, name, content)
-            .unwrap_or_else(|| panic!("{} has no part `<!-- measured: {name} -->`", path.display()));
-    }
+/// Replaces the part of this name.
+pub fn write(path: &Path, name: &str, content: &str) {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = replaced(&text, name, content)
+        .unwrap_or_else(|| panic!("{} has no part `<!-- measured: {name} -->`", path.display()));
     fs::write(path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 

@@ -73,9 +73,15 @@ fn main() {
             }
         }
     }
-    let mut bench =
-        Bench { root, kits, logs, values: BTreeMap::new(), processes_before: Vec::new(), parts: Vec::new() };
-    bench.add("setting", bench.setting());
+    let mut bench = Bench {
+        root,
+        kits,
+        logs,
+        values: BTreeMap::new(),
+        processes_before: Vec::new(),
+        write: arguments.write,
+    };
+    bench.add("setting", &bench.setting());
     if wanted(Part::Initramfs) || wanted(Part::Boot) {
         bench.initramfs();
     }
@@ -91,9 +97,6 @@ fn main() {
     if arguments.parts.is_empty() {
         bench.aims();
     }
-    if arguments.write {
-        document::write(&programs::workspace().join(DOCUMENT), &bench.parts);
-    }
 }
 
 struct Bench {
@@ -104,15 +107,17 @@ struct Bench {
     values: BTreeMap<(usize, usize), f64>,
     /// Processes that each kit's kernel had started when `/init` began
     processes_before: Vec<f64>,
-    /// Parts of the document that were measured
-    parts: Vec<(&'static str, String)>,
+    /// Whether what was measured goes into the document
+    write: bool,
 }
 
 impl Bench {
-    /// Prints a part, and keeps it for the document.
-    fn add(&mut self, name: &'static str, content: String) {
+    /// Prints a part of the document, and puts it there if it is to be written.
+    fn add(&self, name: &str, content: &str) {
         println!("\n{content}");
-        self.parts.push((name, content));
+        if self.write {
+            document::write(&programs::workspace().join(DOCUMENT), name, content);
+        }
     }
 
     fn setting(&self) -> String {
@@ -195,7 +200,7 @@ impl Bench {
                 list(theirs.lacks(ours))
             ));
         }
-        self.add("initramfs", text);
+        self.add("initramfs", &text);
     }
 
     fn boots(&mut self) {
@@ -216,7 +221,7 @@ impl Bench {
             all.extend([cd, usb, to_ram]);
         }
         let text = format!("{}\n{}", boots::table(&all), self.started());
-        self.add("boot", text);
+        self.add("boot", &text);
     }
 
     /// What the processes are that were started.
@@ -240,7 +245,7 @@ impl Bench {
             let least = least.map_or("–".into(), |least| least.to_string());
             table.row([kit.name.clone(), least, failure.replace('|', " ")]);
         }
-        self.add("least", table.to_string());
+        self.add("least", &table.to_string());
     }
 
     fn blocks(&mut self) {
@@ -262,13 +267,13 @@ impl Bench {
                 whole(boot.run.moment("login").used()),
             ]);
         }
-        self.add("blocks", table.to_string());
+        self.add("blocks", &table.to_string());
     }
 
     fn aims(&mut self) {
         let values =
             |kit: usize| std::array::from_fn(|aim| self.values.get(&(kit, aim)).copied().unwrap_or(f64::NAN));
         let table = aims::table(values(0), (self.kits.len() > 1).then(|| values(1)));
-        self.add("aims", table.to_string());
+        self.add("aims", &table.to_string());
     }
 }
