@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{AtPath, Context, Error, Result};
 use crate::log;
 use crate::sys::loop_device::LoopDevice;
-use crate::sys::mount::{self, Mount};
+use crate::sys::mount::Mount;
 
 /// A mounted bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,6 @@ impl Layer {
             .inspect_err(|_| drop(std::fs::remove_dir(&path)))?;
         log::info(format_args!("bundle {name} on {source}, {} KiB", whole >> 10));
         Ok(Self { name, path })
-    }
-
-    /// Unmounts it; the loop device goes with it.
-    pub fn detach(&self) -> Result<()> {
-        mount::unmount(&self.path).at("unmount", &self.path)?;
-        std::fs::remove_dir(&self.path).at("remove", &self.path)
     }
 }
 

@@ -124,7 +124,7 @@ fn asked_for(modules: &Modules) -> Vec<String> {
     let mut names: Vec<String> = aliases.iter().flat_map(|alias| modules.serving(alias)).collect();
     names.sort();
     names.dedup();
-    names.sort_by_cached_key(|name| modules.file_of(name).map_or(u8::MAX, |file| rank(&file)));
+    names.sort_by_cached_key(|name| modules.file_of(name).map_or(u8::MAX, rank));
     names
 }
 

@@ -48,9 +48,8 @@ impl Modules {
     }
 
     /// The module's file, relative to the folder of modules.
-    pub fn file_of(&self, name: &str) -> Option<PathBuf> {
-        let name = name.replace('-', "_");
-        self.index.load_order(&name).into_iter().find(|file| module_name(file) == name)
+    pub fn file_of(&self, name: &str) -> Option<&Path> {
+        self.index.path(name)
     }
 
     /// Loads by name or alias. What is built into the kernel is there already, under whatever name: who needs a

@@ -150,7 +150,7 @@ impl Search {
     fn failure(&self, wanted: &Wanted, wait: Duration) -> Error {
         let mut what = format!("no medium with {}", wanted.describe());
         if let Some(from) = &wanted.from {
-            what.push_str(&format!(", from={},", from.describe()));
+            what.push_str(&format!(", from={},", written(from)));
         }
         let hint = if self.refused.is_empty() {
             "is the stick or disc in? its driver may be missing: build with --modules all; wait=SECONDS waits longer"
@@ -203,20 +203,15 @@ impl Wanted {
     }
 }
 
-trait Describe {
-    fn describe(&self) -> String;
-}
-
-impl Describe for From {
-    fn describe(&self) -> String {
-        let device = match &self.device {
-            DeviceName::Any => String::new(),
-            DeviceName::Node(node) => format!("/dev/{node}"),
-            DeviceName::Label(label) => format!("LABEL={label}"),
-            DeviceName::Uuid(uuid) => format!("UUID={uuid}"),
-        };
-        device + self.path.as_deref().unwrap_or_default()
-    }
+/// The `from=` parameter as it was written.
+fn written(from: &From) -> String {
+    let device = match &from.device {
+        DeviceName::Any => String::new(),
+        DeviceName::Node(node) => format!("/dev/{node}"),
+        DeviceName::Label(label) => format!("LABEL={label}"),
+        DeviceName::Uuid(uuid) => format!("UUID={uuid}"),
+    };
+    device + from.path.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -162,11 +162,6 @@ pub fn unmount(path: impl AsRef<Path>) -> rustix::io::Result<()> {
     rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW)
 }
 
-/// Takes a mount out of the tree; it goes when its last user does.
-pub fn unmount_lazily(path: impl AsRef<Path>) -> rustix::io::Result<()> {
-    rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
-}
-
 /// Makes a file system read only where it is mounted, which writes out what it holds and marks it clean.
 pub fn remount_read_only(path: impl AsRef<Path>) -> rustix::io::Result<()> {
     rustix::mount::mount_remount(path.as_ref(), MountFlags::RDONLY, c"")
