@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf, absolute};
 
+use crate::format::superblock::valid_block_size;
 use crate::mksquashfs::{self, Report};
-use crate::superblock::valid_block_size;
 use crate::wanted::choose;
 use crate::{Compressor, Error, Superblock, Wanted};
 

@@ -9,19 +9,20 @@ use crate::Error;
 
 /// How the blocks of a squashfs are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
 pub enum Compression {
     /// zlib.
-    Gzip,
+    Gzip = 1,
     /// No kernel reads it.
-    Lzma,
+    Lzma = 2,
     /// LZO.
-    Lzo,
+    Lzo = 3,
     /// xz.
-    Xz,
+    Xz = 4,
     /// LZ4.
-    Lz4,
+    Lz4 = 5,
     /// Zstandard.
-    Zstd,
+    Zstd = 6,
 }
 
 impl fmt::Display for Compression {
@@ -50,6 +51,63 @@ pub struct Superblock {
     pub compression: Compression,
     /// Length of the image in bytes; the file may be longer, but if it is shorter it is torn.
     pub bytes_used: u64,
+    /// Number of fragment blocks.
+    pub fragments: u32,
+    /// What was done or left out: the bits of [`Flags`].
+    pub flags: Flags,
+    /// Number of owners and groups.
+    pub ids: u16,
+    /// Place of the root's inode: 48 bits for the metadata block from the beginning of the inode table, 16 in the block.
+    pub root: u64,
+    /// Where the tables begin, in bytes from the beginning of the image.
+    pub tables: Tables,
+}
+
+/// Where the tables of a squashfs begin, in bytes from the beginning of the image; `u64::MAX` for one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tables {
+    /// Owners and groups.
+    pub ids: u64,
+    /// Sets of extended attributes.
+    pub xattrs: u64,
+    /// Inodes.
+    pub inodes: u64,
+    /// Listings of directories.
+    pub directories: u64,
+    /// Fragment blocks.
+    pub fragments: u64,
+    /// Places of inodes by their number.
+    pub export: u64,
+}
+
+/// Bits of a superblock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// There are no fragments.
+    pub const NO_FRAGMENTS: Self = Self(1 << 4);
+    /// The ends of all files are in fragments.
+    pub const ALWAYS_FRAGMENTS: Self = Self(1 << 5);
+    /// Files that are there twice are stored once.
+    pub const DUPLICATES: Self = Self(1 << 6);
+    /// There is an export table.
+    pub const EXPORT: Self = Self(1 << 7);
+    /// There are no extended attributes.
+    pub const NO_XATTRS: Self = Self(1 << 9);
+    /// A metadata block with the compressor's options follows the superblock.
+    pub const COMPRESSOR_OPTIONS: Self = Self(1 << 10);
+
+    /// Whether all bits of `other` are set.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 const MAGIC: &[u8] = b"hsqs";
@@ -69,6 +127,7 @@ impl Superblock {
         }
         let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let word = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         if (short(28), short(30)) != (4, 0) {
             return Err(Error::Superblock("a version other than 4.0"));
         }
@@ -85,11 +144,48 @@ impl Superblock {
             6 => Compression::Zstd,
             _ => return Err(Error::Superblock("unknown compression")),
         };
-        let bytes_used = u64::from(word(40)) | u64::from(word(44)) << 32;
+        let bytes_used = long(40);
         if bytes_used < Self::SIZE as u64 {
             return Err(Error::Superblock("impossible length"));
         }
-        Ok(Self { inodes: word(4), made: word(8), block_size, compression, bytes_used })
+        Ok(Self {
+            inodes: word(4),
+            made: word(8),
+            block_size,
+            compression,
+            bytes_used,
+            fragments: word(16),
+            flags: Flags(short(24)),
+            ids: short(26),
+            root: long(32),
+            tables: Tables {
+                ids: long(48),
+                xattrs: long(56),
+                inodes: long(64),
+                directories: long(72),
+                fragments: long(80),
+                export: long(88),
+            },
+        })
+    }
+
+    /// The bytes an image begins with.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let words = |words: &[u32], bytes: &mut Vec<u8>| {
+            words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        };
+        words(&[self.inodes, self.made, self.block_size, self.fragments], &mut bytes);
+        #[expect(clippy::cast_possible_truncation, reason = "a logarithm of 32 bits")]
+        let log = self.block_size.ilog2() as u16;
+        for short in [self.compression as u16, log, self.flags.0, self.ids, 4, 0] {
+            bytes.extend(short.to_le_bytes());
+        }
+        let Tables { ids, xattrs, inodes, directories, fragments, export } = self.tables;
+        for long in [self.root, self.bytes_used, ids, xattrs, inodes, directories, fragments, export] {
+            bytes.extend(long.to_le_bytes());
+        }
+        bytes
     }
 
     /// Reads the superblock of a bundle, and sees that the file is as long as it says.
@@ -118,17 +214,35 @@ pub(crate) fn valid_block_size(bytes: u32) -> bool {
 mod tests {
     use super::*;
 
+    /// Every field with a value of its own.
     fn valid() -> Vec<u8> {
-        let mut bytes = vec![0; Superblock::SIZE];
-        bytes[..4].copy_from_slice(MAGIC);
-        bytes[4..8].copy_from_slice(&29_u32.to_le_bytes());
-        bytes[8..12].copy_from_slice(&1_700_000_000_u32.to_le_bytes());
-        bytes[12..16].copy_from_slice(&131_072_u32.to_le_bytes());
-        bytes[20] = 6;
-        bytes[22] = 17;
-        bytes[28] = 4;
-        bytes[40..48].copy_from_slice(&5_000_000_000_u64.to_le_bytes());
-        bytes
+        let words: [u32; 24] = [
+            0x7371_7368,
+            29,
+            1_700_000_000,
+            0x2_0000,
+            3,
+            0x11_0006,
+            0x2_00c0,
+            4,
+            0x1234_5678,
+            0,
+            705_032_704,
+            1,
+            11,
+            0,
+            u32::MAX,
+            u32::MAX,
+            12,
+            0,
+            13,
+            0,
+            14,
+            0,
+            15,
+            0,
+        ];
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
     #[test]
@@ -139,8 +253,21 @@ mod tests {
             block_size: 131_072,
             compression: Compression::Zstd,
             bytes_used: 5_000_000_000,
+            fragments: 3,
+            flags: Flags::DUPLICATES.with(Flags::EXPORT),
+            ids: 2,
+            root: 0x1234_5678,
+            tables: Tables {
+                ids: 11,
+                xattrs: u64::MAX,
+                inodes: 12,
+                directories: 13,
+                fragments: 14,
+                export: 15,
+            },
         };
         assert_eq!(Superblock::parse(&valid()).unwrap(), expected);
+        assert_eq!(expected.to_bytes(), valid());
     }
 
     #[test]
