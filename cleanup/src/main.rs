@@ -14,6 +14,7 @@ mod holders;
 mod processes;
 mod storage;
 mod teardown;
+mod trace;
 
 fn main() {
     log::to_kernel("cleanup");
@@ -22,6 +23,9 @@ fn main() {
     // From here on nothing stops the way down: what fails is told, and the rest goes on.
     if let Err(e) = enter::saved_ramfs() {
         log::error(format_args!("{e}"));
+    }
+    if let Some(port) = &options.trace {
+        trace::report(port);
     }
     let medium = eject::optical_medium();
     processes::end_all();

@@ -43,6 +43,9 @@ pub const BUSYBOX: &str = "/bin/busybox";
 /// What a bundle file's name ends in.
 pub const BUNDLE_SUFFIX: &str = ".sb";
 
+/// The last line of what `livekit.trace=` has the shutdown write: nothing is missing.
+pub const TRACE_END: &str = "end";
+
 /// The file in the live folder that names the build it belongs to.
 pub fn id_file(id: &str) -> String {
     format!("{id}.id")

@@ -50,13 +50,27 @@ pub struct BootOptions {
     pub wait: Option<u64>,
     /// `noeject`: leave the disc in the drive at shutdown.
     pub no_eject: bool,
+    /// `livekit.trace=`: the device that the shutdown tells which files were read first.
+    pub trace: Option<String>,
     /// Parameters of ours that could not be understood, with the reason.
     pub unclear: Vec<String>,
 }
 
 /// Names of our parameters, which are not passed on to the distribution's init.
-const OURS: [&str; 11] =
-    ["livekit.id", "from", "toram", "load", "noload", "debug", "break", "rescue", "wait", "noeject", "quiet"];
+const OURS: [&str; 12] = [
+    "livekit.id",
+    "livekit.trace",
+    "from",
+    "toram",
+    "load",
+    "noload",
+    "debug",
+    "break",
+    "rescue",
+    "wait",
+    "noeject",
+    "quiet",
+];
 
 impl BootOptions {
     /// Reads the text of /proc/cmdline. What cannot be understood is collected, never fatal.
@@ -105,6 +119,7 @@ impl BootOptions {
                 Ok(seconds) => self.wait = Some(seconds),
                 Err(_) => self.unclear.push(format!("wait={seconds}: not a number of seconds")),
             },
+            ("livekit.trace", Some(port)) => self.trace = Some(port.to_owned()),
             ("noeject", _) => self.no_eject = is_on(text),
             _ => {}
         }
@@ -260,7 +275,8 @@ mod tests {
                 "from=/dev/disk/by-label/LIVE/x",
                 BootOptions { from: from(DeviceName::Label("LIVE".into()), Some("/x")), ..base() },
             ),
-            ("noeject=no rescue=on", base()),
+            ("livekit.trace=/dev/ttyS1", BootOptions { trace: Some("/dev/ttyS1".into()), ..base() }),
+            ("noeject=no rescue=on livekit.trace=", base()),
             ("from=", base()),
             ("-- toram debug", base()),
         ];
@@ -306,7 +322,9 @@ mod tests {
 
     #[test]
     fn ours_are_not_passed_on() {
-        assert!(is_ours("toram") && is_ours("from=/x") && is_ours("livekit.id=1"));
+        assert!(
+            is_ours("toram") && is_ours("from=/x") && is_ours("livekit.id=1") && is_ours("livekit.trace=x")
+        );
         assert!(!is_ours("single") && !is_ours("systemd.unit=x") && !is_ours("init=/x"));
     }
 }
