@@ -20,6 +20,13 @@ fn main() {
     let init = std::process::id() == 1;
     if init {
         prepare_as_init();
+        // Behind `--` on the kernel's command line, for a guest that nobody asks anything.
+        let how = Ending::Poweroff;
+        if std::env::args().any(|word| word == how.verb())
+            && let Err(error) = end_as_init(how)
+        {
+            eprintln!("probe: cannot {}: {error}", how.verb());
+        }
     }
     if let Err(error) = serve(init) {
         eprintln!("probe: {error}");
