@@ -5,6 +5,8 @@
 //! - [`BundleName`]: what its file name says, and in which order bundles are stacked.
 #![forbid(unsafe_code)]
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the writer and the reader are next"))]
+mod codec;
 mod compressor;
 mod error;
 #[expect(dead_code, reason = "the writer and the reader are next")]
