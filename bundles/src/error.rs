@@ -34,6 +34,14 @@ pub enum Error {
         /// What it said last, or how it ended.
         message: String,
     },
+    /// Something that a bundle cannot have, or must not.
+    #[error("cannot pack {}: {reason}", path.display())]
+    Refused {
+        /// Where it is in the source.
+        path: PathBuf,
+        /// Why not, with a hint if there is one.
+        reason: String,
+    },
     /// Options no squashfs can have.
     #[error("{0}")]
     Options(String),
@@ -43,6 +51,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file that was there before is there no more.
+    pub fn is_vanished(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }

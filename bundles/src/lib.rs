@@ -1,6 +1,7 @@
 //! Bundle files: squashfs images with a part of a system. Made and examined without mounting, by any user.
 //!
 //! - [`pack`]: a directory, or what is wanted of it, becomes a bundle.
+//! - [`source`]: what bundles are made of: directories, archives, images of containers, bundles.
 //! - [`Superblock`]: what a bundle says of itself.
 //! - [`BundleName`]: what its file name says, and in which order bundles are stacked.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod format;
 mod mksquashfs;
 mod name;
 mod pack;
+pub mod source;
 mod tree;
 mod wanted;
 
@@ -22,5 +24,5 @@ pub use error::Error;
 pub use format::superblock::{Compression, Flags, Superblock, Tables};
 pub use name::BundleName;
 pub use pack::{PackOptions, Packed, Progress, pack};
+pub use source::{Contents, FileReader, FileState, Source, Wanted};
 pub use tree::{ContentId, Device, Kind, Node, NodeId, Tree, TreeError, Walk, Xattr};
-pub use wanted::Wanted;

@@ -4,18 +4,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
-
-/// What becomes of a file or directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// It goes into the bundle. What is in a directory is asked for on its own.
-    Keep,
-    /// It does not; nor does, of a directory, anything below.
-    Skip,
-    /// A directory that goes in only as the way to something below that is kept. For anything else the same as `Skip`.
-    Pass,
-}
+use crate::{Error, Wanted};
 
 /// What was chosen from a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
