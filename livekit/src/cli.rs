@@ -80,7 +80,57 @@ fn contradicts(command: &clap::Command, argument: &clap::Arg, given: &ArgMatches
 #[derive(Debug, Subcommand)]
 pub enum Command {
     BuildIso(Box<BuildIso>),
+    Bundle(Bundle),
     Run(Run),
+}
+
+/// Work with bundles
+#[derive(Debug, Args)]
+pub struct Bundle {
+    #[command(subcommand)]
+    pub command: BundleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    Plan(Plan),
+}
+
+/// Show which bundles a build would make of a root, without packing
+///
+/// Prints for each bundle how many files go in and their bytes, not compressed; which patterns of its [[bundle]] table
+/// in livekit.toml took how much of it; and its largest directories. An archive is unpacked for it, and a fresh Debian
+/// made, in $TMPDIR.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle plan
+  livekit bundle plan --root /srv/root --config desktop.toml
+  livekit bundle plan --root root.tar.zst --exclude '/srv/*' --json
+
+A root is split by these tables of livekit.toml; the rest goes to 00-core:
+      [[bundle]]
+      name = "01-firmware"
+      paths = ["/usr/lib/firmware/**"]
+      [[bundle]]
+      name = "05-desktop"
+      packages = ["xserver-*", "firefox-esr"]
+      paths = ["/usr/share/icons/**"]"#)]
+pub struct Plan {
+    /// What would be packed: a directory, a tar archive, or `running` [default: as build-iso]
+    #[arg(long, value_name = "DIR|TAR|running", env = "LIVEKIT_ROOT")]
+    pub root: Option<PathBuf>,
+
+    /// The configuration file [default: livekit.toml here, if there is one]
+    #[arg(long, value_name = "FILE", env = "LIVEKIT_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Leave out what matches, in the syntax of .gitignore; `!` takes back in [repeatable]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub exclude: Vec<String>,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Make a bootable ISO image of a system
@@ -115,6 +165,10 @@ variable, which wins over the file:
       [debian]
       suite = "bookworm"
       packages = ["vim", "ssh"]
+      [[bundle]]
+      name = "05-desktop"
+      packages = ["xserver-*", "firefox-esr"]
+`livekit help bundle plan` has more of [[bundle]], which splits the root into bundles.
 
 SOURCE_DATE_EPOCH (seconds since 1970) fixes every time and the build id: the same input gives the same image."#
 )]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::{AtPath, Error, Failure};
+use crate::split::{self, Rules, Table};
 
 /// The file looked for where none is named.
 pub const DEFAULT_FILE: &str = "livekit.toml";
@@ -33,6 +34,11 @@ pub struct Config {
     pub compressor: Option<String>,
     pub block_size: Option<String>,
     pub debian: Option<Debian>,
+    /// The bundles a root is split into: what `[[bundle]]` says, or the default.
+    #[serde(skip)]
+    pub split: Rules,
+    #[serde(rename = "bundle")]
+    bundles: Option<Vec<Table>>,
 }
 
 /// The `[debian]` table.
@@ -79,6 +85,7 @@ const KEYS: &[&str] = &[
     "compressor",
     "block-size",
     "debian",
+    "bundle",
 ];
 const DEBIAN_KEYS: &[&str] = &["suite", "packages", "mirror"];
 
@@ -106,7 +113,16 @@ impl Config {
         if let Some(debian) = table.get_ref().get("debian").and_then(|value| value.get_ref().as_table()) {
             check_keys(text, debian, DEBIAN_KEYS, "debian.")?;
         }
-        toml::from_str(text).map_err(|error| syntax_error(text, &error))
+        let bundles = bundle_tables(table.get_ref());
+        for (_, bundle) in &bundles {
+            check_keys(text, bundle, split::KEYS, "bundle.")?;
+        }
+        let mut config: Config = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
+        if let Some(tables) = config.bundles.take() {
+            let starts: Vec<usize> = bundles.iter().map(|(start, _)| *start).collect();
+            config.split = Rules::new(tables, &starts, |offset| line_of(text, offset))?;
+        }
+        Ok(config)
     }
 
     fn anchor_paths(&mut self, folder: &Path) {
@@ -121,6 +137,13 @@ impl Config {
             }
         }
     }
+}
+
+/// The tables of `[[bundle]]`, each with the byte it begins at.
+fn bundle_tables<'a, 'b>(table: &'a toml::de::DeTable<'b>) -> Vec<(usize, &'a toml::de::DeTable<'b>)> {
+    let array = table.get("bundle").and_then(|value| value.get_ref().as_array());
+    let entries = array.into_iter().flat_map(|array| array.iter());
+    entries.filter_map(|entry| Some((entry.span().start, entry.get_ref().as_table()?))).collect()
 }
 
 fn check_keys(text: &str, table: &toml::de::DeTable<'_>, known: &[&str], prefix: &str) -> Result<(), Error> {
@@ -204,7 +227,12 @@ mod tests {
         let build = command.find_subcommand("build-iso").unwrap();
         let flags = build.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "config");
         let flags: BTreeSet<&str> = flags.map(|flag| if flag == "debian" { "suite" } else { flag }).collect();
-        let keys = KEYS.iter().chain(DEBIAN_KEYS).copied().filter(|key| *key != "debian").collect();
+        let keys = KEYS
+            .iter()
+            .chain(DEBIAN_KEYS)
+            .copied()
+            .filter(|key| !["debian", "bundle"].contains(key))
+            .collect();
         assert_eq!(flags, keys);
     }
 
@@ -230,11 +258,60 @@ mod tests {
                 Some("known keys: suite, packages, mirror"),
             ),
             ("name = 'a'\nname = 'b'", "line 2: duplicate key", None),
+            (
+                "\n[[bundle]]\nname = '05-x'\npackage = ['x']",
+                "line 4: unknown key `bundle.package`",
+                Some("did you mean `bundle.packages`?"),
+            ),
+            (
+                "[[bundle]]\npaths = ['/x']",
+                "line 1: a bundle has no name",
+                Some("for instance: name = \"05-desktop\""),
+            ),
+            (
+                "name = 'x'\n\n[[bundle]]\nname = '05-x'\npackages = []",
+                "line 3: 05-x.sb takes nothing",
+                Some("give it `paths`, `packages`, or both"),
+            ),
+            (
+                "[[bundle]]\nname = '05-x'\npaths = ['/a']\n[[bundle]]\npaths = ['/b']\nname = '05-X.sb'",
+                "line 6: a second bundle `05-X.sb`",
+                Some("the first is in line 2"),
+            ),
+            (
+                "[[bundle]]\nname = '00-core'\npaths = ['/a']",
+                "line 2: `00-core` cannot be the name of a bundle: it is the bundle of what no rule takes",
+                Some("take a number between those of the two, as in 05-desktop"),
+            ),
+            (
+                "[[bundle]]\nname = '05-x'\npaths = [\n  '/a',\n  '/b[',\n]",
+                "line 5: cannot understand the pattern `/b[`: error parsing glob '/b[': unclosed character class; missing ']'",
+                Some(
+                    "patterns have the syntax of .gitignore: `/usr/share/icons/**`, `*.mo`, `!/usr/share/keep`",
+                ),
+            ),
+            ("[[bundle]]\nname = 5", "line 2: invalid type: integer `5`, expected a string", None),
+            ("[bundle]\nname = '05-x'", "line 1: invalid type: map, expected a sequence", None),
             ("timeout = 'soon'", "line 1: invalid type: string \"soon\", expected u32", None),
         ] {
             let error = Config::parse(text).unwrap_err();
             assert_eq!((error.message().as_str(), error.hint_text()), (message, hint), "{text}");
         }
+    }
+
+    #[test]
+    fn bundles_are_those_named_or_the_default() {
+        let bundles = |text: &str| -> Vec<String> {
+            let rules = Config::parse(text).unwrap().split;
+            rules.0.into_iter().map(|rule| rule.bundle).collect()
+        };
+        assert_eq!(bundles(""), ["01-firmware.sb"]);
+        assert!(bundles("bundle = []").is_empty());
+        let text =
+            "[[bundle]]\nname = '07-b'\npaths = ['/b']\n\n[[bundle]]\nname = '05-a'\npackages = ['a*']";
+        assert_eq!(bundles(text), ["07-b.sb", "05-a.sb"]);
+        let rules = Config::parse(text).unwrap().split.0;
+        assert_eq!((rules[0].line, rules[1].line, rules[1].packages[0].line), (Some(1), Some(5), Some(7)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod split;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
+use cli::{BundleCommand, Cli, Command};
 use error::{AtPath, Failure};
 use output::Output;
 
@@ -51,6 +51,9 @@ fn main() -> ExitCode {
 fn run(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output),
+        Command::Bundle(bundle) => match bundle.command {
+            BundleCommand::Plan(flags) => commands::bundle::plan::plan(flags, output),
+        },
         Command::Run(flags) => commands::run::run(&flags, output),
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::BuildIso;
 use crate::config::{Config, Debian, Modules};
 use crate::error::{Error, Failure, Result};
 use crate::root::{DebianOptions, RootChoice};
+use crate::split::Rules;
 
 /// Everything a build needs to know.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct BuildSettings {
     /// `most`, `all`, or names separated by commas.
     pub modules: String,
     pub exclude: Vec<String>,
+    /// The bundles the root is split into.
+    pub split: Rules,
     pub busybox: busybox::Choice,
     pub boot_files: Option<PathBuf>,
     /// What the image starts from.
@@ -87,6 +90,7 @@ impl BuildSettings {
                 .or(config.modules.map(Modules::into_text))
                 .unwrap_or_else(|| "most".to_owned()),
             exclude,
+            split: config.split,
             busybox,
             boot_files: flags.boot_files.or(config.boot_files),
             firmware: firmware

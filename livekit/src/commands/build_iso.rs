@@ -24,7 +24,7 @@ use crate::root::{Root, Selection, resolve};
 use crate::scratch::{Scratch, Unfinished};
 use crate::settings::BuildSettings;
 use crate::space;
-use crate::split::Part;
+use crate::split::{Part, Split};
 
 /// Makes the image. Its path is the answer.
 pub fn build_iso(flags: BuildIso, output: &Output) -> Result<(), Failure> {
@@ -50,9 +50,10 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     let build = Build { settings, root: &root, kernel: &kernel, programs: &programs, work: &work, output };
 
     let selection = build.selection()?;
-    let survey = build.survey(&folder, &selection)?;
+    let split = build.split()?;
+    let survey = build.survey(&folder, &selection, &split)?;
     let initramfs = build.initramfs()?;
-    let mut made = build.pack_root(&selection, &survey)?;
+    let mut made = build.pack_root(&selection, &split, &survey)?;
     made.push(build.pack_kit()?);
     made.push(initramfs);
     let image = build.image(&folder, &boot_files, &made)?;
@@ -115,13 +116,13 @@ const WARNINGS_SHOWN: usize = 10;
 struct Made {
     path: PathBuf,
     /// Where it goes in the kit's folder.
-    place: &'static str,
+    place: String,
     bytes: u64,
 }
 
 impl Made {
     fn name(&self) -> &str {
-        self.place.rsplit('/').next().unwrap_or(self.place)
+        self.place.rsplit('/').next().unwrap_or(&self.place)
     }
 }
 
@@ -142,25 +143,30 @@ impl Build<'_> {
         Selection::new(self.root, &self.settings.exclude, &never, self.output)
     }
 
-    fn survey(&self, folder: &Path, selection: &Selection) -> Result<Survey> {
+    fn split(&self) -> Result<Split> {
+        let mut warnings = Vec::new();
+        let split = Split::new(&self.settings.split, self.root.path(), &mut warnings)?;
+        warnings.iter().for_each(|warning| self.output.warning(warning));
+        Ok(split)
+    }
+
+    fn survey(&self, folder: &Path, selection: &Selection, split: &Split) -> Result<Survey> {
         let step = self.output.step(format!("Looking through {}", self.root.path().display()));
-        let survey = survey(self.root.path(), selection)?;
+        let survey = survey(self.root.path(), selection, split, &mut |_, _, _, _| {})?;
         survey.check_readable()?;
-        let bytes = survey.core.bytes + survey.firmware.bytes;
-        step.done(format!("{} files, {}", survey.core.files + survey.firmware.files, size(bytes)));
-        space::check_before_packing(folder, bytes, self.output)?;
+        let total = survey.total();
+        step.done(format!("{} files, {}", total.files, size(total.bytes)));
+        space::check_before_packing(folder, total.bytes, self.output)?;
         Ok(survey)
     }
 
-    /// The bundles of the root itself. Without any firmware there is no bundle for it.
-    fn pack_root(&self, selection: &Selection, survey: &Survey) -> Result<Vec<Made>> {
+    /// The bundles of the root itself. Of a rule that takes nothing there is none.
+    fn pack_root(&self, selection: &Selection, split: &Split, survey: &Survey) -> Result<Vec<Made>> {
         let mut bundles = Vec::new();
-        for (part, amount) in [(Part::Core, survey.core), (Part::Firmware, survey.firmware)] {
-            if part == Part::Core || amount.files > 0 {
-                let wanted =
-                    &mut |path: &Path, metadata: &std::fs::Metadata| part.wants(path, metadata, selection);
-                bundles.push(self.pack(self.root.path(), wanted, part.bundle(), false)?);
-            }
+        for part in split.parts().filter(|&part| part == Part::CORE || survey.has(part)) {
+            let wanted =
+                &mut |path: &Path, metadata: &std::fs::Metadata| split.wants(part, path, metadata, selection);
+            bundles.push(self.pack(self.root.path(), wanted, split.bundle(part), false)?);
         }
         Ok(bundles)
     }
@@ -186,7 +192,7 @@ impl Build<'_> {
         &self,
         source: &Path,
         wanted: &mut dyn FnMut(&Path, &std::fs::Metadata) -> Wanted,
-        name: &'static str,
+        name: &str,
         owned_by_root: bool,
     ) -> Result<Made> {
         let mut step = self.output.step(format!("Packing {name}"));
@@ -208,7 +214,7 @@ impl Build<'_> {
             self.output.warning(format!("{name}: {more} more of this kind"));
         }
         step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
-        Ok(Made { path, place: name, bytes: packed.bytes })
+        Ok(Made { path, place: name.to_owned(), bytes: packed.bytes })
     }
 
     fn initramfs(&self) -> Result<Made> {
@@ -239,7 +245,7 @@ impl Build<'_> {
         }
         let modules: usize = summary.modules.values().map(|(count, _)| count).sum();
         step.done(format!("{}, {modules} modules", size(summary.bytes)));
-        Ok(Made { path, place: "boot/initramfs.img", bytes: summary.bytes })
+        Ok(Made { path, place: "boot/initramfs.img".to_owned(), bytes: summary.bytes })
     }
 
     /// Writes the image, which takes `made` up: those files are gone then.
@@ -362,8 +368,11 @@ mod tests {
 
     #[test]
     fn the_medium_has_the_agreed_folders() {
-        let made =
-            ["00-core.sb", "boot/initramfs.img"].map(|place| Made { path: "/m".into(), place, bytes: 1 });
+        let made = ["00-core.sb", "boot/initramfs.img"].map(|place| Made {
+            path: "/m".into(),
+            place: place.to_owned(),
+            bytes: 1,
+        });
         let tree = tree("kit", &made, Path::new("/k")).unwrap();
         let files: Vec<&str> = tree.files().map(|(path, _)| path).collect();
         assert_eq!(files, ["/kit/00-core.sb", "/kit/boot/initramfs.img", "/kit/boot/vmlinuz"]);

@@ -3,6 +3,7 @@
 mod archive;
 mod debian;
 pub mod leave_out;
+mod real_paths;
 mod running;
 mod selection;
 pub mod survey;
@@ -12,6 +13,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use debian::DebianOptions;
+pub use real_paths::RealPaths;
 pub use selection::Selection;
 
 use crate::error::{AtPath, Error, Result};

@@ -42,6 +42,18 @@ impl Selection {
         Ok(selection)
     }
 
+    /// Leaves nothing out.
+    #[cfg(test)]
+    pub fn of_everything(root: &Path) -> Self {
+        Selection {
+            root: root.to_owned(),
+            patterns: Gitignore::empty(),
+            emptied: HashSet::new(),
+            never: HashSet::new(),
+            caches_out: false,
+        }
+    }
+
     fn leave_out_mounts(&mut self, output: &Output) -> Result<()> {
         for left in running::left_out(&live::mounts::current()?) {
             let relative = left.path.strip_prefix("/").unwrap_or(&left.path).to_owned();

@@ -8,21 +8,35 @@ use rustix::fs::{Access, access};
 
 use super::Selection;
 use crate::error::{AtPath, Error, Result};
-use crate::split::Part;
+use crate::split::{Part, Reason, Split};
 
 /// What a part of the root amounts to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
+    /// All but directories.
     pub files: u64,
+    pub directories: u64,
     /// As they take up a disk: holes do not count.
     pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, metadata: &Metadata) {
+        if metadata.is_dir() {
+            self.directories += 1;
+        } else {
+            self.files += 1;
+            // A file with several names is stored once.
+            self.bytes += metadata.blocks() * 512 / metadata.nlink().max(1);
+        }
+    }
 }
 
 /// What the look found.
 #[derive(Debug, Default)]
 pub struct Survey {
-    pub core: Amount,
-    pub firmware: Amount,
+    /// By the number of the part.
+    parts: Vec<Amount>,
     unreadable: u64,
     first_unreadable: Vec<PathBuf>,
 }
@@ -30,20 +44,38 @@ pub struct Survey {
 /// How many unreadable paths an error names.
 const NAMED: usize = 3;
 
-/// Walks `root` as the packing will.
-pub fn survey(root: &Path, selection: &Selection) -> Result<Survey> {
-    let mut survey = Survey::default();
+/// Walks `root` as the packing will. `seen` is told of every path that goes in, parents first, with the part it belongs
+/// to and why.
+pub fn survey(
+    root: &Path,
+    selection: &Selection,
+    split: &Split,
+    seen: &mut dyn FnMut(&Path, &Metadata, Part, Reason<'_>),
+) -> Result<Survey> {
+    let parts = split.parts().map(|_| Amount::default()).collect();
     let check = !rustix::process::geteuid().is_root();
-    survey.folder(root, Path::new(""), selection, check)?;
-    Ok(survey)
+    let mut walk =
+        Walk { root, selection, split, check, seen, survey: Survey { parts, ..Survey::default() } };
+    walk.folder(Path::new(""))?;
+    Ok(walk.survey)
 }
 
-impl Survey {
-    fn folder(&mut self, root: &Path, relative: &Path, selection: &Selection, check: bool) -> Result<()> {
-        let path = root.join(relative);
+struct Walk<'a> {
+    root: &'a Path,
+    selection: &'a Selection,
+    split: &'a Split,
+    /// Whether there may be something that cannot be read.
+    check: bool,
+    seen: &'a mut dyn FnMut(&Path, &Metadata, Part, Reason<'_>),
+    survey: Survey,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, relative: &Path) -> Result<()> {
+        let path = self.root.join(relative);
         let entries = match std::fs::read_dir(&path) {
-            Err(error) if check && error.kind() == std::io::ErrorKind::PermissionDenied => {
-                self.cannot_read(path);
+            Err(error) if self.check && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.survey.cannot_read(path);
                 return Ok(());
             }
             other => other.at("read the directory", &path)?,
@@ -53,29 +85,41 @@ impl Survey {
             let relative = relative.join(entry.file_name());
             // A running system's files come and go.
             let Ok(metadata) = entry.metadata() else { continue };
-            if !selection.keeps(&relative, &metadata) {
+            if !self.selection.keeps(&relative, &metadata) {
                 continue;
             }
-            self.count(&relative, &metadata);
+            let (part, reason) = self.split.of(&relative, metadata.is_dir());
+            self.survey.parts[part.index()].add(&metadata);
+            (self.seen)(&relative, &metadata, part, reason);
             if metadata.is_dir() {
-                self.folder(root, &relative, selection, check)?;
-            } else if check && metadata.is_file() && access(entry.path(), Access::READ_OK).is_err() {
-                self.cannot_read(entry.path());
+                self.folder(&relative)?;
+            } else if self.check && metadata.is_file() && access(entry.path(), Access::READ_OK).is_err() {
+                self.survey.cannot_read(entry.path());
             }
         }
         Ok(())
     }
+}
 
-    fn count(&mut self, relative: &Path, metadata: &Metadata) {
-        let amount = match Part::of(relative) {
-            Part::Core => &mut self.core,
-            Part::Firmware => &mut self.firmware,
+impl Survey {
+    /// What `part` amounts to.
+    pub fn part(&self, part: Part) -> Amount {
+        self.parts[part.index()]
+    }
+
+    /// Whether anything at all belongs to `part`.
+    pub fn has(&self, part: Part) -> bool {
+        self.part(part).files + self.part(part).directories > 0
+    }
+
+    /// What all parts amount to.
+    pub fn total(&self) -> Amount {
+        let add = |sum: Amount, part: &Amount| Amount {
+            files: sum.files + part.files,
+            directories: sum.directories + part.directories,
+            bytes: sum.bytes + part.bytes,
         };
-        if !metadata.is_dir() {
-            amount.files += 1;
-            // A file with several names is stored once.
-            amount.bytes += metadata.blocks() * 512 / metadata.nlink().max(1);
-        }
+        self.parts.iter().fold(Amount::default(), add)
     }
 
     fn cannot_read(&mut self, path: PathBuf) {
