@@ -42,6 +42,17 @@ pub enum Error {
         /// Why not, with a hint if there is one.
         reason: String,
     },
+    /// Bytes of a bundle that cannot be.
+    #[error("cannot read {}: byte {offset}: {what}", path.display())]
+    Malformed {
+        /// The bundle, or the image it is in.
+        path: PathBuf,
+        /// Where it is wrong, in bytes from the beginning of that file. What is wrong in a compressed block is reported with
+        /// the beginning of the block.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
     /// Options no squashfs can have.
     #[error("{0}")]
     Options(String),

@@ -240,16 +240,17 @@ impl Tree {
         counts
     }
 
-    fn add(&mut self, node: Node) -> Result<NodeId, TreeError> {
+    /// A node without a name yet, for those who read many names of a directory at once.
+    pub(crate) fn add(&mut self, node: Node) -> Result<NodeId, TreeError> {
         let id = u32::try_from(self.nodes.len()).ok().filter(|&n| n < u32::MAX).ok_or(TreeError::Full)?;
         self.nodes.push(node);
         Ok(NodeId(id))
     }
 
-    fn set(&mut self, directory: NodeId, name: OsString, id: NodeId) {
-        if let Kind::Directory(names) = &mut self.node_mut(directory).kind {
-            names.insert(name, id);
-        }
+    /// Gives a node a name in a directory, and returns the one that had it.
+    pub(crate) fn set(&mut self, directory: NodeId, name: OsString, id: NodeId) -> Option<NodeId> {
+        let Kind::Directory(names) = &mut self.node_mut(directory).kind else { return None };
+        names.insert(name, id)
     }
 
     /// The directory that `path` is in, made where it is missing, and the last name.
