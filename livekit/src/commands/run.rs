@@ -30,8 +30,7 @@ pub fn run(flags: &Run, output: &Output) -> Result<(), Failure> {
         Machine { image: path, format, slot, start, memory, cpus: flags.cpus, window: flags.window, accels };
     let arguments = machine.arguments();
     if flags.dry_run {
-        output.answer(qemu::shown(QEMU, &arguments));
-        return Ok(());
+        return Ok(output.answer(qemu::shown(QEMU, &arguments))?);
     }
     say_what_starts(&machine, output);
     let status = Command::new(QEMU).args(&arguments).status().map_err(|error| {
