@@ -1,8 +1,9 @@
 //! Lays the image out and writes it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hadris_fs::{Content, DateTime, ErrorKind, PathError};
+use hadris_fs::{Content, DateTime, ErrorKind, Extent, PathError};
 use hadris_iso::{AppendedPartition, plan};
 use hadris_iso::{BootEntry, BootInfo, ElTorito, Hybrid, IsoId, IsoLevel, IsoOptions};
 
@@ -49,6 +50,34 @@ pub struct Written {
     pub size: u64,
     /// What the image could not hold as asked for, for people to read: names that Windows sees in another way.
     pub warnings: Vec<String>,
+    /// Where each file of the tree lies, by its path on the image: what is in it can be read there without its file
+    /// system. Empty files lie nowhere.
+    pub places: BTreeMap<String, Place>,
+}
+
+/// Where the bytes of a file lie in an image, in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In bytes from the beginning of the image.
+    pub offset: u64,
+    /// In bytes.
+    pub length: u64,
+}
+
+impl Place {
+    /// Of a file with these `extents`; none if it has no bytes, or if these do not follow each other. Files of more than
+    /// 4 GiB have several (ECMA-119, 6.5.1).
+    fn of(extents: &[Extent]) -> Option<Self> {
+        let (first, rest) = extents.split_first()?;
+        let mut place = Place { offset: first.offset(), length: first.len() };
+        for extent in rest {
+            if extent.offset() != place.offset + place.length {
+                return None;
+            }
+            place.length += extent.len();
+        }
+        (place.length > 0).then_some(place)
+    }
 }
 
 /// Writes an image with the files of `tree` to `output`.
@@ -84,7 +113,12 @@ pub fn write(
         make_disk(&output, room, report.size(), tree, boot, &report, options)?;
     }
     output.finish()?;
-    Ok(Written { size: report.size(), warnings: report.warnings().iter().map(ToString::to_string).collect() })
+    let place = |(path, _)| Some((str::to_owned(path), Place::of(report.extents(path)?)?));
+    Ok(Written {
+        size: report.size(),
+        warnings: report.warnings().iter().map(ToString::to_string).collect(),
+        places: tree.files().filter_map(place).collect(),
+    })
 }
 
 fn is_disk(boot: &Boot) -> bool {
@@ -251,4 +285,26 @@ fn host_path(tree: &Tree, error: &PathError) -> Option<PathBuf> {
     let failed = error.path()?;
     let (_, source) = tree.files().find(|(path, _)| path.as_bytes() == failed)?;
     source.host_path().map(Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_one_piece() {
+        for (extents, place) in [
+            (&[][..], None),
+            (&[(4096, 0)], None),
+            (&[(4096, 100)], Some((4096, 100))),
+            (&[(4096, 2048), (6144, 100)], Some((4096, 2148))),
+            (&[(4096, 2048), (8192, 100)], None),
+            (&[(8192, 2048), (4096, 100)], None),
+        ] {
+            let extents: Vec<Extent> =
+                extents.iter().map(|&(offset, length)| Extent::new(offset, length)).collect();
+            let expected = place.map(|(offset, length)| Place { offset, length });
+            assert_eq!(Place::of(&extents), expected, "{extents:?}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub mod menu;
 pub use error::Error;
 pub use hybrid::MBR_CODE;
 pub use identity::digest;
-pub use image::{BiosBoot, Boot, ImageOptions, Written, write};
+pub use image::{BiosBoot, Boot, ImageOptions, Place, Written, write};
 pub use output::partial_name;
 pub use scratch::{SCRATCH_STEP, frees_parts};
 pub use tree::{Source, Tree};

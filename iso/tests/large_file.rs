@@ -30,11 +30,20 @@ fn more_than_4_gib_is_read_back_across_the_border() {
     tree.add_file("/livekit/01-after.sb", Source::Bytes(b"after".to_vec())).unwrap();
     let boot = judge::install(&mut tree, &judge::menu());
     let image = directory.path().join("live.iso");
-    judge::write(&tree, &boot, &image).unwrap();
+    let written = judge::write(&tree, &boot, &image).unwrap();
     assert!(!path.exists());
     // Holes stay holes, or this test would need the space.
     assert!(image.metadata().unwrap().blocks() * 512 < 64 << 20);
     assert!(run("sgdisk", &["-v", image.to_str().unwrap()]).contains("No problems found."));
+
+    let place = written.places["/livekit/00-core.sb"];
+    assert_eq!(place.length, length);
+    let read = File::open(&image).unwrap();
+    for (offset, mark) in &marks {
+        let mut found = vec![0; mark.len()];
+        read.read_exact_at(&mut found, place.offset + offset).unwrap();
+        assert_eq!(found, mark.as_bytes());
+    }
 
     let cut = directory.path().join("cut");
     let drive = format!("stdio:{}", image.display()); // xorriso is wary of paths in /dev
