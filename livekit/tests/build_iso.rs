@@ -249,6 +249,44 @@ fn bench_run_dry(bench: &Bench, image: &str) -> String {
 }
 
 #[test]
+fn rules_of_the_configuration_make_bundles() {
+    let bench = Bench::new();
+    bench.write(
+        "livekit.toml",
+        b"[[bundle]]\nname = '05-tools'\npaths = ['/usr/bin/two', '/usr/bin/link', '/home']\n\
+          [[bundle]]\nname = '06-none'\npaths = ['/opt/**']\n",
+    );
+    fs::set_permissions(bench.path("root/usr/bin"), fs::Permissions::from_mode(0o711)).unwrap();
+    bench.build("out/a.iso");
+    let out = bench.path("out");
+    run("xorriso", &["-osirrox", "on", "-indev", "a.iso", "-extract", "/livekit", "kit"], &out);
+    let bundles: Vec<String> =
+        names(&out.join("kit")).into_iter().filter(|name| name.ends_with(".sb")).collect();
+    assert_eq!(bundles, ["00-core.sb", "05-tools.sb", "90-livekit.sb"]);
+    for (bundle, to) in [("00-core.sb", "core"), ("05-tools.sb", "tools")] {
+        let path = out.join("kit").join(bundle);
+        run("unsquashfs", &["-no-progress", "-d", to, path.to_str().unwrap()], &out);
+    }
+    for (folder, holds) in [
+        ("core", &["boot", "etc", "lib", "srv", "tmp", "usr"][..]),
+        ("core/usr/bin", &["one"]),
+        ("core/usr/lib/firmware", &["a.bin"]),
+        ("tools", &["home", "usr"]),
+        ("tools/usr", &["bin"]),
+        ("tools/usr/bin", &["link", "two"]),
+        ("tools/home", &["it's [a] name"]),
+    ] {
+        assert_eq!(names(&out.join(folder)), holds, "{folder}");
+    }
+    // The names of one file are in two bundles: each has a file of its own.
+    for file in ["core/usr/bin/one", "tools/usr/bin/two"] {
+        assert_eq!(fs::read(out.join(file)).unwrap(), b"same\n");
+        assert_eq!(out.join(file).metadata().unwrap().nlink(), 1);
+    }
+    assert_eq!(out.join("tools/usr/bin").metadata().unwrap().mode(), 0o40_711);
+}
+
+#[test]
 fn the_same_input_gives_the_same_image() {
     let bench = Bench::new();
     bench.build("out/a.iso");

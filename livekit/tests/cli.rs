@@ -173,6 +173,49 @@ fn what_cannot_be_done_returns_one() {
 }
 
 #[test]
+fn a_plan_is_told_without_packing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, length) in [("usr/bin/a", 3000), ("usr/share/icons/x.png", 2000), ("tmp/left", 9)] {
+        let path = dir.path().join("root").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, vec![1; length]).unwrap();
+    }
+    std::fs::write(
+        dir.path().join("livekit.toml"),
+        "root = 'root'\n[[bundle]]\nname = '05-icons'\npaths = ['/usr/share/icons/**']\n\
+         [[bundle]]\nname = '06-none'\npaths = ['/opt/*']",
+    )
+    .unwrap();
+    let (code, stdout, stderr) = run(&["bundle", "plan"], dir.path());
+    assert_eq!(code, 0, "{stderr}");
+    let words: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        words,
+        [
+            &["00-core.sb", "1", "files", "2.9", "KiB"][..],
+            &["/usr/bin", "2.9", "KiB"],
+            &["05-icons.sb", "(line", "2)", "1", "files", "2.0", "KiB"],
+            &["path", "/usr/share/icons/**", "1", "files", "2.0", "KiB"],
+            &["/usr/share/icons", "2.0", "KiB"],
+            &["in", "all,", "not", "compressed", "2", "files", "4.9", "KiB"],
+        ]
+    );
+    assert!(stderr.contains("warning: 06-none.sb (line 5) takes nothing: it is not made"), "{stderr}");
+    let (code, stdout, _) = run(&["bundle", "plan", "--json", "--exclude", "*.png"], dir.path());
+    assert_eq!(code, 0);
+    let plan: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((plan[0]["name"].as_str(), plan[0]["bytes"].as_u64()), (Some("00-core.sb"), Some(3000)));
+    // The directory itself is left: a place for icons.
+    assert_eq!(plan.as_array().unwrap().len(), 1, "{stdout}");
+
+    std::fs::write(dir.path().join("apt.toml"), "[[bundle]]\nname = '05-x'\npackages = ['vim']").unwrap();
+    let (code, _, stderr) = run(&["bundle", "plan", "--root", "root", "--config", "apt.toml"], dir.path());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("error: 05-x.sb (line 1) takes Debian packages, and "), "{stderr}");
+    assert!(stderr.contains("\nhint: a root without dpkg can be split by `paths` alone"), "{stderr}");
+}
+
+#[test]
 fn a_dry_run_shows_the_command() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.iso"), vec![0; 4096]).unwrap();
