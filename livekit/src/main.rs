@@ -1,6 +1,7 @@
 //! The `livekit` command: makes live systems and runs them.
 #![forbid(unsafe_code)]
 
+mod boot_trace;
 mod build_id;
 mod busybox;
 mod cli;
@@ -20,12 +21,11 @@ mod scratch;
 mod settings;
 mod space;
 mod split;
-mod utc;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
-use error::{AtPath, Ending, Failure};
+use cli::{BundleCommand, Cli, Command};
+use error::{AtPath, Failure};
 use output::Output;
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         }
     };
     match run(cli.command, &output) {
-        Ok(ending) => ExitCode::from(ending.exit_code()),
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             interrupted.wait_if_so();
             output.failure(failure.error());
@@ -49,10 +49,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
+fn run(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
-        Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output).map(|()| Ending::Done),
-        Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
-        Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
+        Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output),
+        Command::Bundle(bundle) => match bundle.command {
+            BundleCommand::Plan(flags) => commands::bundle::plan::plan(flags, output),
+        },
+        Command::Run(flags) => commands::run::run(&flags, output),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use crate::boot_trace::{self, OrderFile};
 use crate::cli::{Accel, Run};
 use crate::error::{AtPath, Error, Failure, Result};
 use crate::output::Output;
 use crate::qemu::firmware::Firmware;
-use crate::qemu::{self, Machine, QEMU, Slot, Start, image, kvm};
+use crate::qemu::{self, Machine, QEMU, Recording, Slot, Start, image, kvm};
 use crate::scratch::Scratch;
 use crate::settings::parse_size;
 
@@ -23,20 +25,46 @@ pub fn run(flags: &Run, output: &Output) -> Result<(), Failure> {
     let temporary = std::env::temp_dir();
     let scratch = if flags.dry_run { None } else { Some(Scratch::new_in(&temporary)?) };
     let start = start(flags, &path, scratch.as_ref().map(Scratch::path))?;
+    let recording = flags.trace_boot.is_some().then(|| {
+        // A dry run has no folder: the names tell what they would be.
+        Recording::in_folder(scratch.as_ref().map_or(Path::new(""), Scratch::path))
+    });
     let accels =
         if flags.dry_run { possible_accels(flags.accel) } else { accels(flags.accel, &temporary, output)? };
     let slot = slot(flags, &path);
-    let machine =
-        Machine { image: path, format, slot, start, memory, cpus: flags.cpus, window: flags.window, accels };
+    let machine = Machine {
+        image: path,
+        format,
+        slot,
+        start,
+        memory,
+        cpus: flags.cpus,
+        window: flags.window,
+        accels,
+        recording,
+    };
     let arguments = machine.arguments();
     if flags.dry_run {
-        return Ok(output.answer(qemu::shown(QEMU, &arguments))?);
+        output.answer(qemu::shown(QEMU, &arguments));
+        return Ok(());
     }
+    let order = flags.trace_boot.as_deref().map(OrderFile::create).transpose()?;
     say_what_starts(&machine, output);
-    let status = Command::new(QEMU).args(&arguments).status().map_err(|error| {
+    let mut child = Command::new(QEMU).args(&arguments).spawn().map_err(|error| {
         Error::new(format!("cannot run {QEMU}: {error}"))
             .hint("install it (Debian: apt-get install qemu-system-x86; Fedora: qemu-system-x86-core)")
     })?;
+    if let (Some(recording), Some(order)) = (&machine.recording, order) {
+        let settle = Duration::from_secs(flags.trace_seconds);
+        let result = boot_trace::record(&mut child, recording, &machine.image, settle, order, output);
+        if result.is_err() {
+            // Not left behind; it may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        return Ok(result?);
+    }
+    let status = child.wait().at("wait for", QEMU)?;
     if status.success() { Ok(()) } else { Err(Error::new(format!("{QEMU} ended with {status}")).into()) }
 }
 
@@ -62,9 +90,14 @@ fn start(flags: &Run, path: &Path, scratch: Option<&Path>) -> Result<Start> {
     if flags.uefi || flags.secure_boot {
         return Ok(Start::Uefi(Firmware::find(flags.secure_boot)?));
     }
-    let Some(append) = &flags.append else { return Ok(Start::Bios) };
+    let recorded = if flags.trace_boot.is_some() { boot_trace::PARAMETERS } else { "" };
+    let append = match &flags.append {
+        Some(append) => append,
+        None if flags.trace_boot.is_some() => "",
+        None => return Ok(Start::Bios),
+    };
     let files = image::boot_files(path)?;
-    let parameters = parameters(&files.parameters, append, flags.window);
+    let parameters = parameters(&[&files.parameters, recorded], append, flags.window);
     let store = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
         // A dry run leaves no files behind: the names tell what they would be.
         let Some(scratch) = scratch else { return Ok(name.into()) };
@@ -76,12 +109,12 @@ fn start(flags: &Run, path: &Path, scratch: Option<&Path>) -> Result<Start> {
     Ok(Start::Kernel { kernel, initramfs, parameters })
 }
 
-/// The menu's parameters, then the user's; with the console that is looked at, unless the user names one.
-fn parameters(menu: &str, append: &str, window: bool) -> String {
+/// Those parameters, then the user's; with the console that is looked at, unless the user names one.
+fn parameters(first: &[&str], append: &str, window: bool) -> String {
     let names_console = append.split_whitespace().any(|word| word.starts_with("console="));
     let console = if window || names_console { "" } else { "console=ttyS0,115200" };
-    let parts = [menu, console, append.trim()];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let parts = first.iter().copied().chain([console, append.trim()]);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What a dry run shows: it starts nothing, so it cannot know whether KVM works.
@@ -179,7 +212,7 @@ mod tests {
             ("", true, "livekit.id=1"),
             ("console=tty0 x", false, "livekit.id=1 console=tty0 x"),
         ] {
-            assert_eq!(parameters("livekit.id=1", append, window), all);
+            assert_eq!(parameters(&["livekit.id=1", ""], append, window), all);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use hadris_fs::MountOptions;
-use hadris_fs::sync::Volume;
+use hadris_fs::sync::{FileSystem, Volume};
+use hadris_fs::{ErrorKind, Extent, MountOptions, Resolve};
 use hadris_iso::sync::IsoFs;
 use hadris_storage::host::FileDevice;
 
@@ -38,10 +38,7 @@ pub fn boot_files(path: &Path) -> Result<BootFiles> {
         Error::at("take the kernel out of", path, reason)
             .hint("--append works with ISO images made by `livekit build-iso`; without it any image starts")
     };
-    let device = FileDevice::open(path).at("open the image", path)?;
-    let file_system =
-        IsoFs::mount(device, MountOptions::new()).map_err(|_| foreign("it is no ISO image".into()))?;
-    let volume = Volume::new(file_system);
+    let volume = Volume::new(open(path)?.map_err(foreign)?);
     let read = |name: &str| volume.read(name).map_err(|error| foreign(format!("{name}: {error}")));
     let entries = String::from_utf8_lossy(&read(ENTRIES)?).into_owned();
     let start = parse_entries(&entries).ok_or_else(|| foreign(format!("{ENTRIES} starts no kernel")))?;
@@ -50,6 +47,31 @@ pub fn boot_files(path: &Path) -> Result<BootFiles> {
         initramfs: read(&start.initramfs)?,
         parameters: start.parameters,
     })
+}
+
+/// Where in an ISO image the bytes of a file begin. `None`: it has no such file.
+pub fn place_of(path: &Path, name: &str) -> Result<Option<u64>> {
+    let unreadable = |reason: String| Error::at(&format!("find {name} in"), path, reason);
+    let mut file_system = open(path)?.map_err(unreadable)?;
+    let node = match file_system.resolve(name.as_bytes(), Resolve::Lexical) {
+        Ok(node) => node,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    // A file of 4 GiB and more has several extents, which writers put one after the other.
+    let mut extents = [Extent::new(0, 0); 64];
+    let count = file_system.extents(node, 0, &mut extents).map_err(|error| unreadable(error.to_string()))?;
+    let extents = &extents[..count];
+    if extents.windows(2).any(|pair| pair[0].end() != pair[1].offset()) {
+        return Err(unreadable("it is in pieces".into()));
+    }
+    Ok(extents.first().map(Extent::offset))
+}
+
+/// The image's file system, or that there is none.
+fn open(path: &Path) -> Result<Result<IsoFs<FileDevice>, String>> {
+    let device = FileDevice::open(path).at("open the image", path)?;
+    Ok(IsoFs::mount(device, MountOptions::new()).map_err(|_| "it is no ISO image".to_owned()))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 pub mod firmware;
 pub mod image;
 pub mod kvm;
+pub mod power_button;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,27 @@ pub struct Machine {
     pub window: bool,
     /// What `-accel` says, in the order in which QEMU tries them.
     pub accels: Vec<&'static str>,
+    /// Where its ports are heard, if it is to be listened to.
+    pub recording: Option<Recording>,
+}
+
+/// Files of a machine that is listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// What the guest writes to its second serial port.
+    pub port: PathBuf,
+    /// What it shows on its console, the first one.
+    pub console: PathBuf,
+    /// QEMU's socket for commands.
+    pub monitor: PathBuf,
+}
+
+impl Recording {
+    /// In a folder of their own.
+    pub fn in_folder(folder: &Path) -> Self {
+        let [port, console, monitor] = ["port", "console", "monitor"].map(|name| folder.join(name));
+        Recording { port, console, monitor }
+    }
 }
 
 impl Machine {
@@ -74,7 +96,19 @@ impl Machine {
         self.add_medium(&mut line);
         line.pair("-nic", "user,model=virtio-net-pci");
         line.pair("-device", "virtio-rng-pci");
-        if !self.window {
+        if let Some(recording) = &self.recording {
+            line.pair("-display", "none");
+            // As -serial mon:stdio, with a copy.
+            line.file("-chardev", "stdio,id=console,mux=on,signal=off", "logfile", &recording.console);
+            line.pair("-serial", "chardev:console");
+            line.pair("-mon", "chardev=console,mode=readline");
+            line.file("-chardev", "file,id=port", "path", &recording.port);
+            line.pair("-serial", "chardev:port");
+            line.file("-chardev", "socket,id=monitor,server=on,wait=off", "path", &recording.monitor);
+            line.pair("-mon", "chardev=monitor,mode=control");
+            // It is listened to for one boot.
+            line.pair("-action", "reboot=shutdown");
+        } else if !self.window {
             // Not -nographic: without a screen GRUB's menu would be on the serial line twice.
             line.pair("-display", "none");
             line.pair("-serial", "mon:stdio");
@@ -138,17 +172,21 @@ impl Line {
         self.0.push(value.into());
     }
 
-    /// A drive; QEMU reads a comma in the file's name as the next option unless it is doubled.
     fn drive(&mut self, options: &str, file: &Path) {
+        self.file("-drive", options, "file", file);
+    }
+
+    /// Options of which the last is a file; QEMU reads a comma in its name as the next option unless it is doubled.
+    fn file(&mut self, flag: &str, options: &str, last: &str, file: &Path) {
         use std::os::unix::ffi::{OsStrExt, OsStringExt};
-        let mut value = format!("{options},file=").into_bytes();
+        let mut value = format!("{options},{last}=").into_bytes();
         for &byte in file.as_os_str().as_bytes() {
             value.push(byte);
             if byte == b',' {
                 value.push(b',');
             }
         }
-        self.pair("-drive", OsString::from_vec(value));
+        self.pair(flag, OsString::from_vec(value));
     }
 }
 
@@ -187,6 +225,7 @@ mod tests {
             cpus: 2,
             window: false,
             accels: vec!["tcg"],
+            recording: None,
         }
     }
 
@@ -239,6 +278,15 @@ mod tests {
                 Machine { start: Start::Uefi(firmware), ..machine() },
                 &["q35,smm=on", "property=secure,value=on"],
                 "-kernel",
+            ),
+            (
+                Machine { recording: Some(Recording::in_folder(Path::new("/r,s"))), ..machine() },
+                &[
+                    "stdio,id=console,mux=on,signal=off,logfile=/r,,s/console -serial chardev:console",
+                    "file,id=port,path=/r,,s/port -serial chardev:port",
+                    "path=/r,,s/monitor -mon chardev=monitor,mode=control",
+                ],
+                "mon:stdio",
             ),
             (Machine { start: kernel, ..machine() }, &["-kernel /k -initrd /i -append a b"], "pflash"),
         ] {
