@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test bench-boot
+.PHONY: build install setup demo check unit vm test bench-boot bench-order
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -65,3 +65,7 @@ bench-boot: build
 	cargo build --release -p tests --bin bench_boot --bin bench_marker
 	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_boot bench_marker)
 	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_boot $(BENCH)
+
+# Reads from the medium until login, with files in any order and in that of the boot.
+bench-order: override BENCH += reads --alone
+bench-order: bench-boot

@@ -111,9 +111,25 @@ pub struct Kit {
 impl Kit {
     /// What `livekit build-iso` makes of the root, with bundles of this block size if not of the default one.
     pub fn ours(root: &Root, block_size: Option<&str>) -> Self {
+        match block_size {
+            Some(size) => {
+                Self::made(root, format!("livekit, blocks of {size}"), &["--block-size", size], size)
+            }
+            None => Self::made(root, "livekit".into(), &[], "default"),
+        }
+    }
+
+    /// The same with its files in the order of this list.
+    pub fn ordered(root: &Root, order: &Path) -> Self {
+        let list = fs::read_to_string(order).expect("a list of files");
+        Self::made(root, "livekit, in order".into(), &["--order", &order.to_string_lossy()], &list)
+    }
+
+    /// `identity` is what the flags stand for.
+    fn made(root: &Root, name: String, flags: &[&str], identity: &str) -> Self {
         let programs = programs::livekit();
         let key = Key::default().word("bench-kit 1").word(&root.path.to_string_lossy());
-        let key = key.word(block_size.unwrap_or("default"));
+        let key = key.word(identity);
         let key = key.file(&programs.livekit).file(&programs.init).file(&programs.cleanup);
         let folder = cache::entry("bench-kit", &key, |folder| {
             fs::create_dir(folder)
@@ -122,10 +138,7 @@ impl Kit {
             let mut build = Command::new(&programs.livekit);
             build.arg("build-iso").arg("--root").arg(&root.path).arg("--output").arg(&iso);
             build.args(["--text-menu", "--timeout", "0"]).env("SOURCE_DATE_EPOCH", EPOCH);
-            if let Some(size) = block_size {
-                build.args(["--block-size", size]);
-            }
-            output(&mut build);
+            output(build.args(flags));
             let medium = folder.join("medium");
             let extract = ["-osirrox", "on:auto_chmod_on", "-indev"];
             output(command("xorriso").args(extract).arg(&iso).args(["-extract", "/"]).arg(&medium));
@@ -137,7 +150,7 @@ impl Kit {
         let id = names.iter().find_map(|name| name.strip_suffix(".id")).expect("a kit has its id");
         let bundles = names.iter().filter(|name| name.ends_with(".sb"));
         Self {
-            name: block_size.map_or("livekit".into(), |size| format!("livekit, blocks of {size}")),
+            name,
             kernel: live.join("boot/vmlinuz"),
             initrd: live.join("boot/initramfs.img"),
             append: format!("{APPEND} livekit.id={id}"),

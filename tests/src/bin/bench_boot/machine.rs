@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use tests::programs;
 
+use crate::reads::{self, Read};
+
 /// A PC with QEMU's default devices (an IDE controller with an empty disc drive, a floppy drive), no network, one
 /// processor, always the same seed and clock.
 const MACHINE: &str = "-machine pc -cpu qemu64,+rdrand -smp 1 -seed 1 -rtc base=2026-06-01,clock=vm -net none \
@@ -112,6 +114,8 @@ pub struct Run {
     pub at_init: Option<f64>,
     /// Kernel seconds in which the initramfs was unpacked
     pub unpacking: Option<f64>,
+    /// What was read from the medium until the end
+    pub read: Option<Read>,
     /// Why it did not get to the end, if it did not
     pub failure: Option<String>,
     unpacking_since: Option<f64>,
@@ -157,9 +161,15 @@ impl Machine {
         let mut record =
             File::create(log).unwrap_or_else(|error| panic!("cannot create {}: {error}", log.display()));
         writeln!(record, "# {command:?}").expect("room for a log");
+        let sockets = tempfile::TempDir::with_prefix("livekit-bench-").expect("a folder for a socket");
+        let monitor = sockets.path().join("monitor");
+        command.args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())]);
         let qemu = Qemu::start(&mut command);
         let mut run = Run::default();
         run.failure = qemu.watch(last, &mut run, &mut record);
+        if run.failure.is_none() {
+            run.read = reads::read_by_now(&monitor);
+        }
         run
     }
 }

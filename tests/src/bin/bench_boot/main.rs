@@ -19,6 +19,7 @@ mod document;
 mod initramfs;
 mod kits;
 mod machine;
+mod reads;
 mod tables;
 
 const DOCUMENT: &str = "docs/performance.md";
@@ -51,6 +52,8 @@ enum Part {
     Initramfs,
     /// Block sizes of the bundles
     Blocks,
+    /// Reads from the medium, with files in any order and in that of the boot
+    Reads,
     /// The least memory that suffices
     Least,
 }
@@ -93,6 +96,9 @@ fn main() {
     }
     if wanted(Part::Blocks) {
         bench.blocks();
+    }
+    if wanted(Part::Reads) {
+        bench.reads();
     }
     if arguments.parts.is_empty() {
         bench.aims();
@@ -268,6 +274,19 @@ impl Bench {
             ]);
         }
         self.add("blocks", &table.to_string());
+    }
+
+    fn reads(&mut self) {
+        let folder = tempfile::TempDir::with_prefix("livekit-bench-").expect("a temporary folder");
+        let order = folder.path().join("boot.order");
+        reads::trace(&self.kits[0], &order);
+        let ordered = Kit::ordered(&self.root, &order);
+        let mut table = Table::new(&["kit, from CD, to login", "read requests", "MiB read", "KiB a request"]);
+        for kit in self.kits.iter().chain([&ordered]) {
+            let read = boots::boot(kit, Medium::Cd, "", f64::NAN, &self.logs).run.read;
+            table.row(reads::row(&kit.name, read));
+        }
+        self.add("reads", &table.to_string());
     }
 
     fn aims(&mut self) {
