@@ -27,6 +27,9 @@ pub use error::Error;
 pub use format::superblock::{Compression, Flags, Superblock, Tables};
 pub use name::BundleName;
 pub use pack::{PackOptions, Packed, Progress, pack};
-pub use read::{Bundle, ContentReader, Limits, Piece, StoredBlock, StoredFile};
+pub use read::{
+    Bundle, ContentReader, ExtractOptions, ExtractProgress, Extracted, Limits, Piece, Selection, StoredBlock,
+    StoredFile, extract,
+};
 pub use source::{Contents, FileReader, FileState, Source, Wanted};
 pub use tree::{ContentId, Device, Kind, Node, NodeId, Tree, TreeError, Walk, Xattr};

@@ -1,10 +1,12 @@
 //! Bundles, read without mounting them. Nothing in a bundle is trusted: an error names the file and the place in it.
 
 mod contents;
+mod extract;
 mod image;
 mod limits;
 mod load;
 mod metadata;
+mod selection;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +16,9 @@ use crate::format::METADATA_SIZE;
 use crate::{Error, Flags, NodeId, Superblock, Tree};
 
 pub use contents::{ContentReader, Piece, StoredBlock, StoredFile};
+pub use extract::{ExtractOptions, ExtractProgress, Extracted, extract};
 pub use limits::Limits;
+pub use selection::Selection;
 
 use contents::FragmentCache;
 use image::Image;

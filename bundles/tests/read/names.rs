@@ -1,48 +1,16 @@
-//! Bundles made by mksquashfs, as the reader sees them.
+//! Names, attributes and contents.
 
-mod nasty;
-
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bundles::{Bundle, Compression, Device, Kind, NodeId, Tree, Xattr};
-use rustix::fs::{lgetxattr, llistxattr, major, minor};
+use bundles::{Bundle, Compression, Device, Kind, NodeId, Tree};
+use rustix::fs::{major, minor};
 
-/// Paths below `root`, parents first, with the root as an empty path.
-fn paths(root: &Path) -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::new()];
-    let mut next = 0;
-    while let Some(path) = found.get(next).cloned() {
-        next += 1;
-        let full = root.join(&path);
-        if full.symlink_metadata().unwrap().is_dir() {
-            found.extend(fs::read_dir(full).unwrap().map(|entry| path.join(entry.unwrap().file_name())));
-        }
-    }
-    found
-}
-
-fn xattrs(path: &Path) -> Vec<Xattr> {
-    let mut names = vec![0; 65536];
-    let length = llistxattr(path, &mut names).unwrap();
-    let mut found: Vec<Xattr> = names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let mut value = vec![0; 65536];
-            let length = lgetxattr(path, name, &mut value).unwrap();
-            value.truncate(length);
-            Xattr { name: OsString::from_vec(name.to_vec()), value }
-        })
-        .collect();
-    found.sort();
-    found
-}
+use crate::nasty;
+use crate::seen::{paths, xattrs};
 
 /// Everything but links and names against what the file system says.
 fn compare(bundle: &Bundle, id: NodeId, path: &Path) {
@@ -94,7 +62,7 @@ fn compare_all(bundle: &Bundle, source: &Path) {
         assert_eq!(bundle.by_inode_number(number).unwrap(), Some(id));
         assert_eq!(tree.find(&bundle.path_of(id).unwrap()), Some(id));
     }
-    let nodes: std::collections::BTreeSet<_> = found.values().collect();
+    let nodes: BTreeSet<_> = found.values().collect();
     assert_eq!(nodes.len(), by_inode.len(), "files that are no hard links became some");
 }
 

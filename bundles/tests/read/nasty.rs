@@ -3,12 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, makedev, mknodat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
+};
+
+use crate::seen::paths;
 
 /// What mksquashfs has and is read here.
 pub const COMPRESSORS: [&str; 4] = ["gzip", "xz", "lz4", "zstd"];
@@ -41,6 +45,17 @@ pub fn make(root: &Path) {
         let times = FileTimes::new().set_modified(time);
         File::open(root.join(path)).unwrap().set_times(times).unwrap();
     }
+    whole_seconds(root);
+}
+
+/// A squashfs has no parts of seconds.
+fn whole_seconds(root: &Path) {
+    for path in paths(root) {
+        let path = root.join(path);
+        let time = Timespec { tv_sec: path.symlink_metadata().unwrap().mtime(), tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
 }
 
 fn files(root: &Path) {
@@ -53,7 +68,8 @@ fn files(root: &Path) {
     }
     // Found twice, so stored once.
     fs::write(root.join("deep/text"), &text).unwrap();
-    for number in 0..1500 {
+    // More than a metadata block of names.
+    for number in 0..400 {
         fs::write(root.join(format!("many/file number {number:06}")), number.to_string()).unwrap();
     }
     let sparse = File::create(root.join("sparse")).unwrap();

@@ -1,0 +1,6 @@
+//! The reader, judged by bundles that mksquashfs made.
+
+mod extract;
+mod names;
+mod nasty;
+mod seen;
