@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bundles::BundleName;
 use live::error::{AtPath, Error, Result};
-use live::layer::{self, Layer};
+use live::layer::Layer;
 use live::layout;
 use live::log;
 use live::options::BootOptions;
@@ -69,7 +70,7 @@ fn collect(live_folder: &Path, below: &Path, found: &mut Vec<String>) -> Result<
             if below != Path::new("") || [MODULES, OPTIONAL].contains(&text) {
                 collect(live_folder, &path, found)?;
             }
-        } else if text.ends_with(layout::BUNDLE_SUFFIX) {
+        } else if entry.file_name().to_str().and_then(BundleName::parse).is_some() {
             found.push(text.to_owned());
         }
     }
@@ -95,7 +96,7 @@ fn select(found: &[String], load: &[String], noload: &[String]) -> Vec<String> {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     chosen.sort_by(|a, b| {
         let (left, right) = (name(a), name(b));
-        layer::order(&left).cmp(&layer::order(&right)).then_with(|| a.cmp(b))
+        BundleName::parse(&left).cmp(&BundleName::parse(&right)).then_with(|| a.cmp(b))
     });
     chosen.dedup_by(|later, first| {
         let same = name(later) == name(first);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bundles::Superblock;
+
 use crate::error::{AtPath, Context, Error, Result};
 use crate::log;
 use crate::sys::loop_device::LoopDevice;
@@ -39,29 +41,19 @@ impl Layer {
     }
 }
 
-/// A bundle's place among others, from its file name: by the number it starts with, then by name. Bundles without
-/// a number come last, on top.
-pub fn order(name: &str) -> (u64, &str) {
-    let digits = name.len() - name.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    (name[..digits].parse().unwrap_or(u64::MAX), name)
-}
-
-/// Compares a bundle's length with what its superblock says (squashfs 4.0: magic at 0, bytes used at 40), so that
-/// a file that was cut short is told by name and not by I/O errors later. Returns the bytes used.
+/// Compares a bundle's length with what its superblock says, so that a file that was cut short is told by name and not
+/// by I/O errors later. Returns the bytes used.
 fn check_whole(file: &Path) -> Result<u64> {
     use std::io::Read;
-    let mut header = [0u8; 96];
-    let mut open = std::fs::File::open(file).at("open", file)?;
+    let mut header = Vec::with_capacity(Superblock::SIZE);
+    let open = std::fs::File::open(file).at("open", file)?;
     let length = open.metadata().at("look at", file)?.len();
-    let complete = open.read_exact(&mut header);
-    if complete.is_err() || header[..4] != *b"hsqs" {
-        return Err(Error::at("use", file, "it is not a squashfs bundle")
-            .hint("copy the bundle again; noload=NAME starts without it"));
-    }
-    let used = u64::from_le_bytes([40, 41, 42, 43, 44, 45, 46, 47].map(|i| header[i]));
+    open.take(Superblock::SIZE as u64).read_to_end(&mut header).at("read", file)?;
+    let hint = "copy the bundle again; noload=NAME starts without it";
+    let used = Superblock::parse(&header).map_err(|e| Error::at("use", file, e).hint(hint))?.bytes_used;
     if length < used {
-        return Err(Error::at("use", file, format!("it is torn: {length} bytes of {used} are there"))
-            .hint("copy the bundle again; noload=NAME starts without it"));
+        let torn = format!("it is torn: {length} bytes of {used} are there");
+        return Err(Error::at("use", file, torn).hint(hint));
     }
     Ok(used)
 }
@@ -71,21 +63,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_order_bundles() {
-        let mut names = ["extra.sb", "10-a.sb", "9-z.sb", "09-b.sb", "010-0.sb"];
-        names.sort_by_key(|n| order(n));
-        assert_eq!(names, ["09-b.sb", "9-z.sb", "010-0.sb", "10-a.sb", "extra.sb"]);
-    }
-
-    #[test]
     fn torn_bundles_are_told() {
+        // Version 4.0, zstd, blocks of 4 KiB.
         let mut whole = vec![0u8; 200];
         whole[..4].copy_from_slice(b"hsqs");
-        whole[40] = 200;
+        for (at, byte) in [(13, 0x10), (20, 6), (22, 12), (28, 4), (40, 200)] {
+            whole[at] = byte;
+        }
         let table: [(&[u8], &str); 4] = [
             (&whole, ""),
             (&whole[..150], "150 bytes of 200"),
-            (&whole[..50], "not a squashfs"),
+            (&whole[..50], "not a squashfs: too short"),
             (&[1; 200], "not a squashfs"),
         ];
         let folder = std::env::temp_dir().join(format!("livekit-layer-{}", std::process::id()));
