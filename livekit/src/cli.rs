@@ -1,5 +1,7 @@
 //! Every flag, once. Help and, later, man page and completion come from here.
 
+pub mod bundle;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -15,7 +17,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
     long_about = "Turns a root file system into a live system: compressed bundles, a small initramfs and one ISO \
         image that starts from CD and USB stick, with BIOS, UEFI and Secure Boot.",
     after_help = "`livekit help COMMAND` explains a command with examples.",
-    after_long_help = "Exit code: 0 done, 1 could not, 2 wrong usage.\n\n\
+    after_long_help = "Exit code: 0 done, 1 could not, 2 wrong usage, 3 done but files changed or vanished while they were \
+        read. `livekit bundle diff` has its own.\n\n\
         `livekit help COMMAND` explains a command with examples.",
     args_override_self = true,
     max_term_width = 100
@@ -80,57 +83,8 @@ fn contradicts(command: &clap::Command, argument: &clap::Arg, given: &ArgMatches
 #[derive(Debug, Subcommand)]
 pub enum Command {
     BuildIso(Box<BuildIso>),
-    Bundle(Bundle),
+    Bundle(bundle::Bundle),
     Run(Run),
-}
-
-/// Work with bundles
-#[derive(Debug, Args)]
-pub struct Bundle {
-    #[command(subcommand)]
-    pub command: BundleCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BundleCommand {
-    Plan(Plan),
-}
-
-/// Show which bundles a build would make of a root, without packing
-///
-/// Prints for each bundle how many files go in and their bytes, not compressed; which patterns of its [[bundle]] table
-/// in livekit.toml took how much of it; and its largest directories. An archive is unpacked for it, and a fresh Debian
-/// made, in $TMPDIR.
-#[derive(Debug, Args)]
-#[command(after_long_help = r#"Examples:
-  livekit bundle plan
-  livekit bundle plan --root /srv/root --config desktop.toml
-  livekit bundle plan --root root.tar.zst --exclude '/srv/*' --json
-
-A root is split by these tables of livekit.toml; the rest goes to 00-core:
-      [[bundle]]
-      name = "01-firmware"
-      paths = ["/usr/lib/firmware/**"]
-      [[bundle]]
-      name = "05-desktop"
-      packages = ["xserver-*", "firefox-esr"]
-      paths = ["/usr/share/icons/**"]"#)]
-pub struct Plan {
-    /// What would be packed: a directory, a tar archive, or `running` [default: as build-iso]
-    #[arg(long, value_name = "DIR|TAR|running", env = "LIVEKIT_ROOT")]
-    pub root: Option<PathBuf>,
-
-    /// The configuration file [default: livekit.toml here, if there is one]
-    #[arg(long, value_name = "FILE", env = "LIVEKIT_CONFIG")]
-    pub config: Option<PathBuf>,
-
-    /// Leave out what matches, in the syntax of .gitignore; `!` takes back in [repeatable]
-    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
-    pub exclude: Vec<String>,
-
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Make a bootable ISO image of a system

@@ -8,6 +8,29 @@ pub use live::error::{AtPath, Error};
 /// Shorthand used throughout; of the error type that is named, or else of ours.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// How a command that came to its end ended; decides the exit code.
+#[expect(dead_code, reason = "packing and verifying are next")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As asked. Exit code 0.
+    Done,
+    /// The answer to the question is no: damage was found, bundles differ. Exit code 1.
+    No,
+    /// Done, but not of everything as it was: warnings have said of what. Exit code 3.
+    Incomplete,
+}
+
+impl Ending {
+    /// What the process returns.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Ending::Done => 0,
+            Ending::No => 1,
+            Ending::Incomplete => 3,
+        }
+    }
+}
+
 /// Why a command did not do what it was asked; decides the exit code.
 #[derive(Debug)]
 pub enum Failure {

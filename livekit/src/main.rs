@@ -21,11 +21,12 @@ mod scratch;
 mod settings;
 mod space;
 mod split;
+mod utc;
 
 use std::process::ExitCode;
 
-use cli::{BundleCommand, Cli, Command};
-use error::{AtPath, Failure};
+use cli::{Cli, Command};
+use error::{AtPath, Ending, Failure};
 use output::Output;
 
 fn main() -> ExitCode {
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         }
     };
     match run(cli.command, &output) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ending) => ExitCode::from(ending.exit_code()),
         Err(failure) => {
             interrupted.wait_if_so();
             output.failure(failure.error());
@@ -49,12 +50,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, output: &Output) -> Result<(), Failure> {
+fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
     match command {
-        Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output),
-        Command::Bundle(bundle) => match bundle.command {
-            BundleCommand::Plan(flags) => commands::bundle::plan::plan(flags, output),
-        },
-        Command::Run(flags) => commands::run::run(&flags, output),
+        Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output).map(|()| Ending::Done),
+        Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
+        Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
     }
 }

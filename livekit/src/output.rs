@@ -1,13 +1,23 @@
 //! How the command talks: status, progress and errors to stderr, answers to stdout.
 //!
-//! On a terminal long steps draw a bar; elsewhere (a log, a pipe) they are plain lines, one at the start and one at the end.
+//! On a terminal long steps draw a bar; elsewhere (a log, a pipe) they are plain lines: one at the start, some on the way
+//! if it takes long, one at the end.
+
+mod answers;
+#[expect(dead_code, reason = "packing and unpacking are next")]
+mod progress;
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
-use crate::error::Error;
+pub use answers::{Stopped, shown};
+pub use progress::{Step, ratio};
+
+use crate::error::{Error, Result};
+
+/// Files of a running system that change while they are packed may cause one each.
+const WARNINGS_SHOWN: usize = 10;
 
 /// Where everything the user reads goes through.
 pub struct Output {
@@ -43,26 +53,33 @@ impl Output {
         }
     }
 
-    /// What was asked for, to stdout. A closed pipe is fine.
+    /// What was asked for, as one line to stdout. A closed pipe is fine.
+    pub fn answer(&self, text: impl AsRef<str>) -> Result<()> {
+        self.answers(|out| Ok(writeln!(out, "{}", text.as_ref())?))
+    }
+
+    /// What was asked for, written by `write` to stdout. Whoever closes the pipe has read enough: that ends it, and is
+    /// fine.
     #[expect(clippy::unused_self, reason = "everything that is printed goes through one value")]
-    pub fn answer(&self, text: impl AsRef<str>) {
-        let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+    pub fn answers(&self, write: impl FnOnce(&mut dyn Write) -> Result<(), Stopped>) -> Result<()> {
+        answers::write(write)
     }
 
     /// Begins a long step. Its end is said by [`Step::done`].
     pub fn step(&self, what: impl Into<String>) -> Step<'_> {
-        let what = what.into();
-        let bar = self.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new_spinner());
-            bar.set_style(spinner_style());
-            bar.set_message(what.clone());
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        if bar.is_none() {
-            self.status(format!("{what} ..."));
+        Step::begin(self, what.into())
+    }
+
+    /// The first ten of many things that went the same way, each a warning, and how many more there are. `what` they are
+    /// about comes first, unless it is empty.
+    pub fn warnings(&self, what: &str, warnings: &[String]) {
+        let about = if what.is_empty() { String::new() } else { format!("{what}: ") };
+        for warning in warnings.iter().take(WARNINGS_SHOWN) {
+            self.warning(format!("{about}{warning}"));
         }
-        Step { output: self, what, bar, sized: false, started: Instant::now() }
+        if let Some(more) = warnings.len().checked_sub(WARNINGS_SHOWN).filter(|&more| more > 0) {
+            self.warning(format!("{about}{more} more of this kind"));
+        }
     }
 
     fn line(&self, text: &str) {
@@ -74,67 +91,6 @@ impl Output {
             None => print(),
         }
     }
-}
-
-/// A long step under way. Dropped without [`Step::done`] it just disappears: the error says the rest.
-pub struct Step<'a> {
-    output: &'a Output,
-    what: String,
-    bar: Option<ProgressBar>,
-    sized: bool,
-    started: Instant,
-}
-
-impl Step<'_> {
-    /// How far it is, in bytes.
-    pub fn bytes(&mut self, done: u64, total: u64) {
-        if let Some(bar) = &self.bar {
-            if !self.sized && total > 0 {
-                bar.set_style(bar_style());
-                self.sized = true;
-            }
-            bar.set_length(total.max(done));
-            bar.set_position(done);
-        }
-    }
-
-    /// What it is busy with just now; shown on a terminal only.
-    pub fn detail(&self, text: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {text}", self.what));
-        }
-    }
-
-    /// It is done; `result` says what came out of it.
-    pub fn done(self, result: impl AsRef<str>) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let text = format!("{}: {} ({seconds:.1} s)", self.what, result.as_ref());
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        self.output.status(text);
-    }
-}
-
-impl Drop for Step<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn spinner_style() -> ProgressStyle {
-    style("{spinner} {wide_msg} {elapsed}")
-}
-
-fn bar_style() -> ProgressStyle {
-    style("{spinner} {msg} [{bar:30}] {percent:>3}% {bytes}/{total_bytes} {eta}")
-}
-
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ")
 }
 
 /// A number of bytes for people, in the units `ls -h` uses: `312.4 MiB`.

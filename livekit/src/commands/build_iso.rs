@@ -32,8 +32,7 @@ pub fn build_iso(flags: BuildIso, output: &Output) -> Result<(), Failure> {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
     let settings = BuildSettings::new(flags, config, epoch.as_deref())?;
     build(&settings, output).map_err(with_disk_hint)?;
-    output.answer(settings.output.display().to_string());
-    Ok(())
+    Ok(output.answer(settings.output.display().to_string())?)
 }
 
 fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
@@ -108,9 +107,6 @@ fn iso_error(error: &iso::Error) -> Error {
         None => from_chain(error),
     }
 }
-
-/// Files of a running system that change while they are packed may cause one each.
-const WARNINGS_SHOWN: usize = 10;
 
 /// A finished file, made for the image alone.
 struct Made {
@@ -207,12 +203,7 @@ impl Build<'_> {
         let mut progress = |progress: bundles::Progress| step.bytes(progress.done, progress.total);
         let packed = bundles::pack(source, wanted, &path, &options, &mut progress)
             .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;
-        for warning in packed.warnings.iter().take(WARNINGS_SHOWN) {
-            self.output.warning(format!("{name}: {warning}"));
-        }
-        if let Some(more) = packed.warnings.len().checked_sub(WARNINGS_SHOWN).filter(|&more| more > 0) {
-            self.output.warning(format!("{name}: {more} more of this kind"));
-        }
+        self.output.warnings(name, &packed.warnings);
         step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
         Ok(Made { path, place: name.to_owned(), bytes: packed.bytes })
     }

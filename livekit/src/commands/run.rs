@@ -45,8 +45,7 @@ pub fn run(flags: &Run, output: &Output) -> Result<(), Failure> {
     };
     let arguments = machine.arguments();
     if flags.dry_run {
-        output.answer(qemu::shown(QEMU, &arguments));
-        return Ok(());
+        return Ok(output.answer(qemu::shown(QEMU, &arguments))?);
     }
     let order = flags.trace_boot.as_deref().map(OrderFile::create).transpose()?;
     say_what_starts(&machine, output);

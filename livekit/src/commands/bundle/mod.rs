@@ -1,4 +1,45 @@
 //! `livekit bundle`: what is done with bundles, one module for each.
 
-pub mod largest;
-pub mod plan;
+mod cat;
+mod info;
+mod largest;
+mod list;
+mod names;
+mod plan;
+mod summary;
+
+use bundles::{Device, Kind};
+
+use crate::cli::bundle::BundleCommand;
+use crate::error::{Ending, Error, Failure, from_chain};
+use crate::output::Output;
+
+/// Does one of the commands.
+pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure> {
+    match command {
+        BundleCommand::Plan(flags) => plan::plan(flags, output)?,
+        BundleCommand::List(flags) => list::list(&flags, output)?,
+        BundleCommand::Cat(flags) => cat::cat(&flags, output)?,
+        BundleCommand::Info(flags) => info::info(&flags, output)?,
+    }
+    Ok(Ending::Done)
+}
+
+/// What a node is, in words.
+fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Directory(_) => "directory",
+        Kind::File { .. } => "file",
+        Kind::Symlink(_) => "symlink",
+        Kind::BlockDevice(_) => "block device",
+        Kind::CharDevice(Device::WHITEOUT) => "whiteout",
+        Kind::CharDevice(_) => "character device",
+        Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
+    }
+}
+
+/// An error of the library, with a hint where there is one.
+fn from_bundle(error: &bundles::Error) -> Error {
+    from_chain(error)
+}

@@ -8,7 +8,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::largest::DirectorySizes;
-use crate::cli::{BuildIso, Plan};
+use crate::cli::BuildIso;
+use crate::cli::bundle::Plan;
 use crate::config::Config;
 use crate::error::{Error, Failure, Result};
 use crate::output::{Output, size};
@@ -29,9 +30,9 @@ pub fn plan(flags: Plan, output: &Output) -> Result<(), Failure> {
     if flags.json {
         let text = serde_json::to_string_pretty(&bundles)
             .map_err(|error| Error::new(format!("cannot write the plan as JSON: {error}")))?;
-        output.answer(text);
+        output.answer(text)?;
     } else {
-        output.answer(text(&bundles));
+        output.answer(text(&bundles))?;
     }
     Ok(())
 }

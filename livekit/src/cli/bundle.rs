@@ -1,0 +1,131 @@
+//! Flags of `livekit bundle`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Make, read and compare bundles
+///
+/// A bundle is a squashfs file with a part of a system, `NN-title.sb`. It keeps owners, modes, times, extended
+/// attributes, hard links, devices and holes. Reading bundles needs no mount and no root.
+#[derive(Debug, Args)]
+#[command(after_long_help = "`livekit bundle help COMMAND` explains each with examples.")]
+pub struct Bundle {
+    #[command(subcommand)]
+    pub command: BundleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    Plan(Plan),
+    List(List),
+    Cat(Cat),
+    Info(Info),
+}
+
+/// List what is in a bundle
+///
+/// One path on a line, relative to the root, a directory before what is in it. With PATH only what it names, and what is
+/// below.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle list 00-core.sb
+  livekit bundle list -l 00-core.sb etc/ssh
+  livekit bundle list --json 00-core.sb | jq 'select(.size > 10000000) | .path'
+
+-l: type and mode, names of the file, owner/group, size (or device number), time in UTC, path. Of a file with several
+names all but the first show `link to` that one; a whiteout is a character device 0,0.
+
+--json: an object on each line, with path, type, mode (octal), uid, gid, mtime, and as it applies size, target, major,
+minor, link_to, xattrs (values in hexadecimal). Bytes of names that are not UTF-8 become U+FFFD."#)]
+pub struct List {
+    /// The bundle
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+
+    /// Only these, and what is below
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// With mode, owner, size, time, and where links lead
+    #[arg(long, short)]
+    pub long: bool,
+
+    /// As JSON, an object on each line
+    #[arg(long, conflicts_with = "long")]
+    pub json: bool,
+}
+
+/// Print files of a bundle
+///
+/// Writes the contents of the files to standard output, one after the other. Symbolic links are not followed.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle cat 00-core.sb etc/os-release
+  livekit bundle cat 00-core.sb boot/vmlinuz-6.1.0-18-amd64 > vmlinuz"#)]
+pub struct Cat {
+    /// The bundle
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+
+    /// Files in it
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Say what bundles are
+///
+/// Compressor, block size, time, sizes, counts, attributes, the largest directories, and whether there are whiteouts: of
+/// overlayfs, which the union obeys, or of aufs, which `livekit bundle convert` translates.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle info *.sb
+  livekit bundle info --json 00-core.sb | jq .ratio
+
+--json: an object for each bundle, one on a line."#)]
+pub struct Info {
+    /// The bundles
+    #[arg(value_name = "BUNDLE", required = true)]
+    pub bundles: Vec<PathBuf>,
+
+    /// As JSON, an object on each line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show which bundles a build would make of a root, without packing
+///
+/// Prints for each bundle how many files go in and their bytes, not compressed; which patterns of its [[bundle]] table
+/// in livekit.toml took how much of it; and its largest directories. An archive is unpacked for it, and a fresh Debian
+/// made, in $TMPDIR.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle plan
+  livekit bundle plan --root /srv/root --config desktop.toml
+  livekit bundle plan --root root.tar.zst --exclude '/srv/*' --json
+
+A root is split by these tables of livekit.toml; the rest goes to 00-core:
+      [[bundle]]
+      name = "01-firmware"
+      paths = ["/usr/lib/firmware/**"]
+      [[bundle]]
+      name = "05-desktop"
+      packages = ["xserver-*", "firefox-esr"]
+      paths = ["/usr/share/icons/**"]"#)]
+pub struct Plan {
+    /// What would be packed: a directory, a tar archive, or `running` [default: as build-iso]
+    #[arg(long, value_name = "DIR|TAR|running", env = "LIVEKIT_ROOT")]
+    pub root: Option<PathBuf>,
+
+    /// The configuration file [default: livekit.toml here, if there is one]
+    #[arg(long, value_name = "FILE", env = "LIVEKIT_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Leave out what matches, in the syntax of .gitignore; `!` takes back in [repeatable]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub exclude: Vec<String>,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
