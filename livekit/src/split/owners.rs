@@ -127,7 +127,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Notes what the rules take of `package`; whether it has a list.
     fn take(&mut self, package: &Package) -> Result<bool> {
-        let Some(places) = self.places(package)? else { return Ok(false) };
+        let Some(places) = self.places(package, false)? else { return Ok(false) };
         for place in places {
             let Ok(metadata) = self.root.join(&place).symlink_metadata() else { continue };
             if let Some(taker) = self.taker(package, &place, metadata.is_dir()) {
@@ -140,7 +140,7 @@ impl Search<'_> {
 
     /// A directory, or a link to one, that `package` has too and no rule takes of it belongs to the core.
     fn leave_shared(&mut self, package: &Package) -> Result<()> {
-        for place in self.places(package)?.unwrap_or_default() {
+        for place in self.places(package, true)?.unwrap_or_default() {
             if !self.owners.owned.contains_key(&place) {
                 continue;
             }
@@ -159,20 +159,22 @@ impl Search<'_> {
     }
 
     /// Where in the root the paths of a package are. A directory of the list may be a link in the root, as /lib is:
-    /// then it is where that leads, and the link is not the package's.
-    fn places(&mut self, package: &Package) -> Result<Option<Vec<PathBuf>>> {
+    /// then it is where that leads, and the link is not the package's, which yet needs it: it is there `with_links`.
+    fn places(&mut self, package: &Package, with_links: bool) -> Result<Option<Vec<PathBuf>>> {
         let Some(list) = self.dpkg.list(package)? else { return Ok(None) };
         let directories: HashSet<&Path> = list.iter().filter_map(|path| path.parent()).collect();
         let mut places = Vec::new();
         for path in &list {
             let lies = self.dpkg.diverted(package, path);
-            let place = if directories.contains(path.as_path()) {
-                self.real.folder(path)
-            } else {
-                self.real.entry(lies)
-            };
-            places.extend(place.filter(|place| !place.as_os_str().is_empty()));
+            let directory = directories.contains(path.as_path());
+            if directory {
+                places.extend(self.real.folder(path));
+            }
+            if !directory || with_links {
+                places.extend(self.real.entry(lies));
+            }
         }
+        places.retain(|place| !place.as_os_str().is_empty());
         Ok(Some(places))
     }
 }

@@ -47,7 +47,7 @@ fn debian() -> tempfile::TempDir {
         (
             "desk-data",
             "/.\n/usr\n/usr/share\n/usr/share/icons\n/usr/share/icons/hicolor\n/usr/share/icons/hicolor/desk.png\n\
-             /usr/share/themes\n/usr/share/doc\n/usr/share/doc/desk-data\n",
+             /usr/share/themes\n/usr/share/doc\n/usr/share/doc/desk-data\n/lib\n",
         ),
         (
             "base",
@@ -122,6 +122,7 @@ fn who_takes_what() {
              usr/share/doc/desk 5, usr/share/doc/desk/copyright 5, var/lib/desk 5, var/lib/desk/spool 5",
         ),
         (
+            // It has /lib alone in its list, as base-files does: others need the link, too.
             "[[bundle]]\nname = '05-desk'\npackages = ['desk-*']",
             "usr/share/doc/desk-data 5, usr/share/icons/hicolor/desk.png 5, usr/share/themes 5",
         ),
