@@ -10,7 +10,7 @@ mod rules;
 mod tests;
 
 use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bundles::Wanted;
 
@@ -54,8 +54,6 @@ pub struct Split {
     rules: Rules,
     /// Of each rule.
     paths: Vec<PathPatterns>,
-    /// Of each rule: what its path patterns can match is above or below these.
-    beginnings: Vec<Vec<PathBuf>>,
     owners: Owners,
 }
 
@@ -63,11 +61,9 @@ impl Split {
     /// Looks up in `root` what the rules mean there. What they name in vain is told in `warnings`.
     pub fn new(rules: &Rules, root: &Path, warnings: &mut Vec<String>) -> Result<Self> {
         let paths: Vec<PathPatterns> = rules.0.iter().map(Rule::path_patterns).collect::<Result<_>>()?;
-        let beginnings =
-            rules.0.iter().map(|rule| rule.paths.iter().filter_map(beginning).collect()).collect();
         warn_of_links(rules, root, warnings);
         let owners = Owners::find(rules, &paths, root, warnings)?;
-        Ok(Split { rules: rules.clone(), paths, beginnings, owners })
+        Ok(Split { rules: rules.clone(), paths, owners })
     }
 
     /// All parts, the core first.
@@ -117,37 +113,22 @@ impl Split {
     /// Whether something below the directory `relative` can belong to `part`: what cannot need not be walked.
     fn may_be_below(&self, part: Part, relative: &Path) -> bool {
         let Some(rule) = part.0.checked_sub(1) else { return true };
-        let meets = |top: &PathBuf| top.starts_with(relative) || relative.starts_with(top);
-        self.beginnings[rule].iter().any(meets) || self.owners.any_below(rule, relative)
+        self.paths[rule].may_be_below(relative) || self.owners.any_below(rule, relative)
     }
-}
-
-/// The directories a path pattern begins with, up to the first wildcard: empty if it can match anywhere. None if it
-/// takes nothing in.
-fn beginning(pattern: &Pattern) -> Option<PathBuf> {
-    let text = pattern.text.trim();
-    if text.starts_with('!') {
-        return None;
-    }
-    // As in .gitignore: a slash before the end ties it to the top.
-    if !text.trim_end_matches('/').contains('/') {
-        return Some(PathBuf::new());
-    }
-    let names = text.split('/').filter(|name| !name.is_empty());
-    Some(names.take_while(|name| !name.contains(['*', '?', '[', '\\', '{'])).collect())
 }
 
 /// A pattern that leads through a link matches nothing: files are where the link leads.
 fn warn_of_links(rules: &Rules, root: &Path, warnings: &mut Vec<String>) {
     for rule in rules.0.iter().filter(|rule| rule.line.is_some()) {
-        for pattern in &rule.paths {
-            let Some(top) = beginning(pattern) else { continue };
-            let through = top.ancestors().filter(|above| *above != Path::new(&pattern.text[1..]));
+        for pattern in rule.paths.iter().filter(|pattern| !pattern.text.starts_with('!')) {
+            let top = pattern.beginning();
+            let itself = Path::new(pattern.text.trim().trim_start_matches('/'));
+            let mut through = top.ancestors().filter(|above| *above != itself);
             let is_link = |above: &&Path| {
                 !above.as_os_str().is_empty()
                     && root.join(above).symlink_metadata().is_ok_and(|found| found.is_symlink())
             };
-            if let Some(link) = through.filter(|_| pattern.text.starts_with('/')).find(is_link) {
+            if let Some(link) = through.find(is_link) {
                 let line = pattern.line.map(|line| format!(" (line {line})")).unwrap_or_default();
                 warnings.push(format!(
                     "{}: `{}`{line} leads through /{}, which is a link: name the place it leads to",

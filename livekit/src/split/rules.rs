@@ -1,7 +1,7 @@
 //! The `[[bundle]]` tables of livekit.toml: which bundles a root is split into, as written down.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bundles::BundleName;
 use globset::{GlobBuilder, GlobMatcher};
@@ -54,6 +54,20 @@ pub struct Rule {
 pub struct Pattern {
     pub text: String,
     pub line: Option<usize>,
+}
+
+impl Pattern {
+    /// Of a path pattern, the directories it begins with, up to the first wildcard: empty if it can match anywhere.
+    pub fn beginning(&self) -> PathBuf {
+        let text = self.text.trim();
+        let text = text.strip_prefix('!').unwrap_or(text);
+        // As in .gitignore: a slash before the end ties it to the top.
+        if !text.trim_end_matches('/').contains('/') {
+            return PathBuf::new();
+        }
+        let names = text.split('/').filter(|name| !name.is_empty());
+        names.take_while(|name| !name.contains(['*', '?', '[', '\\', '{'])).collect()
+    }
 }
 
 /// What is split off without any rule: firmware that drivers load into devices. It is large, and useless in a virtual
@@ -120,7 +134,8 @@ impl Rule {
 
     /// Its path patterns, ready to be asked.
     pub fn path_patterns(&self) -> Result<PathPatterns> {
-        let compiled = self.paths.iter().map(compile_path).collect::<Result<_>>()?;
+        let compile = |pattern: &Pattern| Ok((pattern.beginning(), compile_path(pattern)?));
+        let compiled = self.paths.iter().map(compile).collect::<Result<_>>()?;
         Ok(PathPatterns(compiled))
     }
 }
@@ -128,7 +143,10 @@ impl Rule {
 /// The path patterns of a rule. One that matches a directory is for everything below it, and the last that matches
 /// decides.
 #[derive(Debug)]
-pub struct PathPatterns(Vec<Gitignore>);
+pub struct PathPatterns(
+    /// Each with where it begins: most paths of a root need not be matched at all.
+    Vec<(PathBuf, Gitignore)>,
+);
 
 impl PathPatterns {
     /// The number of the pattern that takes `relative` in.
@@ -141,13 +159,21 @@ impl PathPatterns {
         self.decider(relative, is_dir).is_some_and(|(_, takes)| !takes)
     }
 
+    /// Whether something below the directory `relative` may be taken in.
+    pub fn may_be_below(&self, relative: &Path) -> bool {
+        self.0.iter().any(|(top, _)| top.starts_with(relative) || relative.starts_with(top))
+    }
+
     fn decider(&self, relative: &Path, is_dir: bool) -> Option<(usize, bool)> {
-        let says = |(number, pattern): (usize, &Gitignore)| match pattern
-            .matched_path_or_any_parents(relative, is_dir)
-        {
-            Match::None => None,
-            Match::Ignore(_) => Some((number, true)),
-            Match::Whitelist(_) => Some((number, false)),
+        let says = |(number, (top, pattern)): (usize, &(PathBuf, Gitignore))| {
+            if !relative.starts_with(top) {
+                return None;
+            }
+            match pattern.matched_path_or_any_parents(relative, is_dir) {
+                Match::None => None,
+                Match::Ignore(_) => Some((number, true)),
+                Match::Whitelist(_) => Some((number, false)),
+            }
         };
         self.0.iter().enumerate().rev().find_map(says)
     }

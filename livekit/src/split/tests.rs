@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::Config;
@@ -161,9 +161,10 @@ fn what_is_named_in_vain_is_told() {
             ],
         ),
         (
-            "[[bundle]]\nname = '05-x'\npaths = ['/lib/desk/**', '/lib', 'lib/**', '/usr/lib/**', '!/lib/x']",
+            "[[bundle]]\nname = '05-x'\npaths = ['/lib/desk/**', '/lib', 'lib/**', '/usr/lib/**', '!/lib/x', 'ü/x']",
             &[
                 "05-x.sb: `/lib/desk/**` (line 3) leads through /lib, which is a link: name the place it leads to",
+                "05-x.sb: `lib/**` (line 3) leads through /lib, which is a link: name the place it leads to",
             ],
         ),
     ] {
@@ -252,17 +253,19 @@ fn chosen(root: &Path, split: &Split, part: Part) -> Vec<(PathBuf, Metadata)> {
 #[test]
 fn where_patterns_begin() {
     for (pattern, top) in [
-        ("/usr/share/icons/**", Some("usr/share/icons")),
-        ("usr/share/icons", Some("usr/share/icons")),
-        ("/usr/lib*/x", Some("usr")),
-        ("/usr/{a,b}/x", Some("usr")),
-        ("/usr", Some("usr")),
-        ("usr/", Some("")),
-        ("*.mo", Some("")),
-        ("**/locale/**", Some("")),
-        ("!/usr/share", None),
+        ("/usr/share/icons/**", "usr/share/icons"),
+        ("usr/share/icons", "usr/share/icons"),
+        ("/usr/lib*/x", "usr"),
+        ("/usr/{a,b}/x", "usr"),
+        ("/usr/a\\[b/x", "usr"),
+        ("/usr", "usr"),
+        ("usr/", ""),
+        ("*.mo", ""),
+        ("**/locale/**", ""),
+        ("!/usr/share", "usr/share"),
+        ("!*.mo", ""),
     ] {
         let pattern = Pattern { text: pattern.to_owned(), line: None };
-        assert_eq!(beginning(&pattern), top.map(PathBuf::from), "{}", pattern.text);
+        assert_eq!(pattern.beginning(), Path::new(top), "{}", pattern.text);
     }
 }
