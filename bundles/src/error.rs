@@ -53,6 +53,16 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A tar archive, or an image made of such, that cannot be read on.
+    #[error("cannot read {} at byte {offset} of what it unpacks to: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Where in the unpacked archive, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        reason: String,
+    },
     /// Options no squashfs can have.
     #[error("{0}")]
     Options(String),

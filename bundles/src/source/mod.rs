@@ -5,12 +5,22 @@ use std::io::{self, Read};
 
 use crate::{ContentId, Error, Tree};
 
+mod archive;
 mod attributes;
+pub mod aufs;
 mod directory;
 #[cfg(test)]
 mod directory_tests;
+pub mod filter;
+mod oci;
+#[cfg(test)]
+mod oci_tests;
+#[cfg(test)]
+mod view;
 
+pub use archive::{ArchiveOptions, archive};
 pub use directory::{Wanted, directory};
+pub use oci::{ImageLayer, oci, oci_layers};
 
 /// What becomes a bundle.
 pub struct Source {
