@@ -16,7 +16,6 @@ mod format;
 mod mksquashfs;
 mod name;
 mod pack;
-#[expect(dead_code, reason = "verify and diff are next")]
 mod read;
 pub mod source;
 mod tree;
@@ -28,8 +27,8 @@ pub use format::superblock::{Compression, Flags, Superblock, Tables};
 pub use name::BundleName;
 pub use pack::{PackOptions, Packed, Progress, pack};
 pub use read::{
-    Bundle, ContentReader, ExtractOptions, ExtractProgress, Extracted, Limits, Piece, Selection, StoredBlock,
-    StoredFile, extract,
+    Bundle, ContentReader, ExtractOptions, ExtractProgress, Extracted, Finding, Limits, Piece, Selection,
+    StoredBlock, StoredFile, Verified, VerifyProgress, extract, verify,
 };
 pub use source::{Contents, FileReader, FileState, Source, Wanted};
 pub use tree::{ContentId, Device, Kind, Node, NodeId, Tree, TreeError, Walk, Xattr};

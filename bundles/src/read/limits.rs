@@ -6,19 +6,17 @@ use crate::Error;
 /// What reading a bundle may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory for names, attributes and places of blocks, in bytes, roughly. By default 64 MiB and 32 times the size of the
+    /// Memory for paths, attributes and places of blocks, in bytes, roughly. By default 64 MiB and 32 times the size of the
     /// image, at most 8 GiB. What is missed by that are images of nothing but empty files by the million, or of holes
     /// of terabytes.
     pub memory: u64,
-    /// How deep directories may be in each other. By default 2048: deeper ones have no paths the kernel takes.
-    pub depth: usize,
 }
 
 impl Limits {
     /// The default for an image of that many bytes.
     pub fn for_image(bytes: u64) -> Self {
         let memory = bytes.saturating_mul(32).saturating_add(64 << 20).min(8 << 30);
-        Self { memory, depth: 2048 }
+        Self { memory }
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use super::contents::StoredFile;
 use super::limits::Budget;
@@ -18,7 +20,11 @@ use crate::{ContentId, Error, Kind, Node, NodeId, Tree};
 
 /// Memory of a node with all that is kept of it, and of a name: roughly.
 const NODE_COST: u64 = 256;
-const NAME_COST: u64 = 96;
+const NAME_COST: u64 = 48;
+/// Of a name while its directory is read.
+const ENTRY_COST: u64 = 64;
+/// The kernel's PATH_MAX.
+const PATH_LENGTH: usize = 4096;
 
 /// What the bundle says of a node and a [`Tree`] has no place for.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +51,22 @@ pub(crate) struct Loaded {
     pub(crate) by_number: HashMap<u32, NodeId>,
 }
 
+impl Loaded {
+    /// A path of a node: its first name. The root's is empty.
+    pub(crate) fn path_of(&self, id: NodeId) -> PathBuf {
+        let (mut names, mut at) = (Vec::new(), id);
+        while at != Tree::ROOT {
+            let Some(node) = self.nodes.get(at.index()) else { break };
+            let named = self.tree.node(node.parent).names();
+            names.extend(
+                named.and_then(|names| names.iter().find(|(_, id)| **id == at)).map(|(name, _)| name),
+            );
+            at = node.parent;
+        }
+        names.into_iter().rev().collect()
+    }
+}
+
 /// Told of everything that is wrong; what it returns ends the reading, or does not.
 pub(crate) type Report<'a> = dyn FnMut(Error) -> Result<(), Error> + 'a;
 
@@ -67,7 +89,7 @@ pub(crate) fn load(bundle: &Bundle, report: &mut Report<'_>) -> Result<Loaded, E
             files: Vec::new(),
             by_number: HashMap::from([(inode.number, Tree::ROOT)]),
         },
-        below: vec![Pending { id: Tree::ROOT, listing, depth: 0 }],
+        below: vec![Pending { id: Tree::ROOT, listing, path_length: 0 }],
     };
     while let Some(pending) = loader.below.pop() {
         match bundle.listing(&pending.listing, &mut loader.budget) {
@@ -86,7 +108,8 @@ pub(crate) fn load(bundle: &Bundle, report: &mut Report<'_>) -> Result<Loaded, E
 struct Pending {
     id: NodeId,
     listing: Directory,
-    depth: usize,
+    /// Bytes of its path.
+    path_length: usize,
 }
 
 struct Loader<'a> {
@@ -101,7 +124,12 @@ impl Loader<'_> {
     fn name(&mut self, directory: &Pending, entry: Entry, at: u64) -> Result<(), Error> {
         let image = &self.bundle.image;
         check_name(&entry.name).map_err(|what| image.malformed(at, what))?;
-        self.budget.take(NAME_COST + entry.name.len() as u64, image, at)?;
+        let path_length = directory.path_length + 1 + entry.name.len();
+        if path_length > PATH_LENGTH {
+            return Err(image.malformed(at, format!("the path of {} is too long", entry.name.display())));
+        }
+        // The whole path, since some of those who want the tree list paths.
+        self.budget.take(NAME_COST + path_length as u64, image, at)?;
         if self.loaded.tree.node(directory.id).names().is_some_and(|names| names.contains_key(&entry.name)) {
             let what = format!("a directory has the name {} twice", entry.name.display());
             return Err(image.malformed(at, what));
@@ -143,12 +171,9 @@ impl Loader<'_> {
         self.loaded.nodes.push(stored(&inode, entry.inode, directory.id));
         self.loaded.by_number.insert(inode.number, id);
         if let Body::Directory(listing) = &mut inode.body {
-            let depth = directory.depth + 1;
-            if depth > self.bundle.limits.depth {
-                return Err(image.malformed(at, format!("the directory {name} is too deep")));
-            }
+            let path_length = directory.path_length + 1 + entry.name.len();
             listing.index = Vec::new();
-            self.below.push(Pending { id, listing: listing.clone(), depth });
+            self.below.push(Pending { id, listing: listing.clone(), path_length });
         }
         Ok(id)
     }
@@ -234,22 +259,42 @@ impl Bundle {
         directory: &Directory,
         budget: &mut Budget,
     ) -> Result<Vec<(Entry, u64)>, Error> {
+        let runs = self.runs(directory, budget)?;
+        Ok(runs
+            .into_iter()
+            .flat_map(|run| run.entries.into_iter().map(move |entry| (entry, run.at)))
+            .collect())
+    }
+
+    /// The same, as it is stored.
+    pub(crate) fn runs(&self, directory: &Directory, budget: &mut Budget) -> Result<Vec<Run>, Error> {
         let length = directory.size.saturating_sub(EXTRA_SIZE);
-        let mut entries = Vec::new();
+        let mut runs = Vec::new();
         if length == 0 {
-            return Ok(entries);
+            return Ok(runs);
         }
         let place = Reference { block: directory.start.into(), offset: directory.offset };
         let stream = Stream::open(&self.image, &self.cache, &self.tables.directories, place, budget.left())?;
-        let mut rest = std::io::Read::take(stream, length.into());
+        let mut rest = stream.take(length.into());
         while rest.limit() > 0 {
-            let at = rest.get_ref().at();
-            let run = directory::read_run(&mut rest)
+            let left = rest.limit();
+            let (at, offset) = rest.get_ref().place();
+            let entries = directory::read_run(&mut rest)
                 .map_err(|error| rest.get_ref().explain("the listing of a directory", error))?;
-            // Of what is only passed through a part is charged: names are paid for when they are kept.
-            budget.take(run.len() as u64, &self.image, at)?;
-            entries.extend(run.into_iter().map(|entry| (entry, at)));
+            budget.take(ENTRY_COST * entries.len() as u64, &self.image, at)?;
+            runs.push(Run { at, offset, position: u64::from(length) - left, entries });
         }
-        Ok(entries)
+        Ok(runs)
     }
+}
+
+/// Entries of a directory behind one header.
+pub(crate) struct Run {
+    /// Where in the image the metadata block is.
+    pub(crate) at: u64,
+    /// Of the header, in the unpacked block.
+    pub(crate) offset: usize,
+    /// Bytes of the listing before the header.
+    pub(crate) position: u64,
+    pub(crate) entries: Vec<Entry>,
 }

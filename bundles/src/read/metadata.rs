@@ -104,10 +104,9 @@ impl<'a> Stream<'a> {
         self.at
     }
 
-    /// Where it is in the table.
-    pub(crate) fn reference(&self, table: &Range<u64>) -> Reference {
-        let offset = u16::try_from(self.offset).unwrap_or(u16::MAX);
-        Reference { block: self.at.saturating_sub(table.start), offset }
+    /// Where the block begins that the next byte is in, and the place of the byte in it.
+    pub(crate) fn place(&self) -> (u64, usize) {
+        if self.offset >= self.block.bytes.len() { (self.block.next, 0) } else { (self.at, self.offset) }
     }
 
     /// What is wrong, when reading `what` from here gave `error`.

@@ -6,8 +6,10 @@ mod image;
 mod limits;
 mod load;
 mod metadata;
+mod parallel;
 mod selection;
 mod tables;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,6 +21,7 @@ pub use contents::{ContentReader, Piece, StoredBlock, StoredFile};
 pub use extract::{ExtractOptions, ExtractProgress, Extracted, extract};
 pub use limits::Limits;
 pub use selection::Selection;
+pub use verify::{Finding, Verified, VerifyProgress, verify};
 
 use contents::FragmentCache;
 use image::Image;
@@ -132,17 +135,7 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::tree`].
     pub fn path_of(&self, id: NodeId) -> Result<PathBuf, Error> {
-        let loaded = self.loaded()?;
-        let (mut names, mut at) = (Vec::new(), id);
-        while at != Tree::ROOT {
-            let Some(node) = loaded.nodes.get(at.index()) else { break };
-            let named = loaded.tree.node(node.parent).names();
-            names.extend(
-                named.and_then(|names| names.iter().find(|(_, id)| **id == at)).map(|(name, _)| name),
-            );
-            at = node.parent;
-        }
-        Ok(names.into_iter().rev().collect())
+        Ok(self.loaded()?.path_of(id))
     }
 
     fn loaded(&self) -> Result<&Loaded, Error> {

@@ -17,7 +17,7 @@ pub(crate) struct Lookup {
     pub(crate) index: u64,
     pub(crate) count: u64,
     entry_size: usize,
-    name: &'static str,
+    pub(crate) name: &'static str,
 }
 
 impl Lookup {
@@ -41,6 +41,12 @@ impl Lookup {
     /// Number of its metadata blocks.
     pub(crate) fn blocks(&self) -> u64 {
         block_count(self.count, self.entry_size)
+    }
+
+    /// Bytes of a metadata block of it.
+    pub(crate) fn block_bytes(&self, block: u64) -> u64 {
+        let before = block.saturating_mul(METADATA_SIZE as u64);
+        (self.count * self.entry_size as u64).saturating_sub(before).min(METADATA_SIZE as u64)
     }
 
     /// Where a metadata block of it is.

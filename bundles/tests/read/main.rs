@@ -4,3 +4,4 @@ mod extract;
 mod names;
 mod nasty;
 mod seen;
+mod verify;

@@ -1,14 +1,10 @@
 //! Regular files, written on all processors.
 
 use std::fs::File as OpenFile;
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -17,10 +13,8 @@ use super::place::Place;
 use super::plan::File;
 use super::{ExtractProgress, Job};
 use crate::Error;
+use crate::read::parallel::each;
 use crate::read::{ContentReader, Piece};
-
-/// How often progress is told.
-const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far all threads together are.
 #[derive(Default)]
@@ -44,44 +38,26 @@ pub(super) fn write_files(
         total_files: files.len() as u64,
         total_bytes: files.iter().fold(0, |sum, placed| sum.saturating_add(placed.file.size)),
     };
-    let (done, next) = (Done::default(), AtomicUsize::new(0));
-    let (stop, failure) = (AtomicBool::new(false), Mutex::new(None));
-    let now = |done: &Done| ExtractProgress {
+    let done = Done::default();
+    let now = || ExtractProgress {
         files: done.files.load(Ordering::Relaxed),
         bytes: done.bytes.load(Ordering::Relaxed),
         ..total
     };
-    let threads = processors.or_else(|| thread::available_parallelism().ok().map(NonZero::get)).unwrap_or(1);
-    thread::scope(|scope| {
-        let (running, watch) = channel::<()>();
-        for _ in 0..threads.clamp(1, groups.len().max(1)) {
-            let running = running.clone();
-            let (done, next, stop, failure, groups) = (&done, &next, &stop, &failure, &groups);
-            scope.spawn(move || {
-                let _running = running;
-                let mut place = job.place();
-                while !stop.load(Ordering::Relaxed)
-                    && let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let result =
-                        group.iter().try_for_each(|placed| write(job, &mut place, placed.file, done, stop));
-                    if let Err(error) = result {
-                        stop.store(true, Ordering::Relaxed);
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
-            });
+    let (stop, failure) = (AtomicBool::new(false), Mutex::new(None));
+    let write_group = |place: &mut Place<'_>, group: &&[Placed<'_>]| {
+        let result = group.iter().try_for_each(|placed| write(job, place, placed.file, &done, &stop));
+        if let Err(error) = result {
+            stop.store(true, Ordering::Relaxed);
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
-        drop(running);
-        while watch.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            progress(now(&done));
-        }
-    });
-    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
+        !stop.load(Ordering::Relaxed)
+    };
+    each(&groups, processors, &mut || progress(now()), || job.place(), write_group);
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(now()),
     }
-    progress(now(&done));
-    Ok(now(&done))
 }
 
 /// A file with the place of its bytes.
