@@ -1,6 +1,7 @@
 //! Every flag, once. Help and, later, man page and completion come from here.
 
 pub mod bundle;
+pub mod sb;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -85,6 +86,7 @@ pub enum Command {
     BuildIso(Box<BuildIso>),
     Bundle(bundle::Bundle),
     Run(Run),
+    Sb(sb::Sb),
 }
 
 /// Make a bootable ISO image of a system

@@ -67,8 +67,16 @@ impl From<Error> for Failure {
 pub const DISK_FULL: &str = "free some space, or choose another place with --output \
     (everything is made beside it, and needs little more room than the finished image)";
 
+/// The hint for a file that is too large, which FAT refuses.
+const TOO_LARGE: &str = "FAT holds no file of 4 GiB or more: choose another file system, or split the bundle";
+
 /// Turns another crate's error into ours: its whole chain in one sentence, with the hint for a full disk.
 pub fn from_chain(error: &(dyn StdError + 'static)) -> Error {
+    from_chain_hinting(error, DISK_FULL)
+}
+
+/// The same, with another hint for a full disk.
+pub fn from_chain_hinting(error: &(dyn StdError + 'static), disk_full: &'static str) -> Error {
     let mut text = error.to_string();
     let mut full = is_disk_full(error);
     let mut next = error.source();
@@ -86,7 +94,8 @@ pub fn from_chain(error: &(dyn StdError + 'static)) -> Error {
     // A library without hints of its own kind puts them on a line of their text.
     let (text, hint) = match text.split_once("\nhint: ") {
         Some((text, hint)) => (text, Some(hint)),
-        None => (text.as_str(), full.then_some(DISK_FULL)),
+        None if text.contains("File too large") => (text.as_str(), Some(TOO_LARGE)),
+        None => (text.as_str(), full.then_some(disk_full)),
     };
     let error = Error::new(text);
     match hint {
@@ -127,6 +136,12 @@ mod tests {
     fn a_full_disk_says_what_to_do() {
         let error = from_chain(&Outer(io::Error::from_raw_os_error(28)));
         assert_eq!(error.hint_text(), Some(DISK_FULL));
+    }
+
+    #[test]
+    fn a_file_too_large_says_where() {
+        let error = from_chain(&Outer(io::Error::from_raw_os_error(27)));
+        assert_eq!(error.hint_text(), Some(TOO_LARGE));
     }
 
     #[test]

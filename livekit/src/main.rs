@@ -55,5 +55,6 @@ fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
         Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output).map(|()| Ending::Done),
         Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
+        Command::Sb(sb) => commands::sb::sb(&sb.command, output),
     }
 }

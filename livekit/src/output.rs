@@ -4,7 +4,6 @@
 //! if it takes long, one at the end.
 
 mod answers;
-#[expect(dead_code, reason = "packing and unpacking are next")]
 mod progress;
 
 use std::io::{IsTerminal, Write};
@@ -12,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 pub use answers::{Stopped, shown};
-pub use progress::{Step, ratio};
+pub use progress::{Amounts, Step, ratio};
 
 use crate::error::{Error, Result};
 

@@ -50,10 +50,9 @@ const DEFAULT_COMPRESSOR: Compressor = Compressor::Zstd { level: 15 };
 const DEFAULT_BLOCK_SIZE: u32 = 128 * 1024;
 
 impl BuildSettings {
-    /// Flags win over the configuration; `epoch` is the text of SOURCE_DATE_EPOCH.
-    pub fn new(flags: BuildIso, config: Config, epoch: Option<&str>) -> Result<Self, Failure> {
+    /// Flags win over the configuration; `epoch` is SOURCE_DATE_EPOCH.
+    pub fn new(flags: BuildIso, config: Config, epoch: Option<u64>) -> Result<Self, Failure> {
         let usage = Failure::Usage;
-        let epoch = epoch.map(parse_epoch).transpose().map_err(usage)?;
         let name = flags.name.or(config.name).unwrap_or_else(|| DEFAULT_NAME.to_owned());
         check_name(&name).map_err(usage)?;
         let root = choose_root(
@@ -160,6 +159,12 @@ fn check_name(name: &str) -> Result<()> {
         .hint("it names a folder: up to 32 of A-Z a-z 0-9 . _ -, the first a letter or digit"))
 }
 
+/// SOURCE_DATE_EPOCH, in seconds since 1970.
+pub fn epoch() -> Result<Option<u64>, Failure> {
+    let text = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
+    text.map(|text| parse_epoch(&text)).transpose().map_err(Failure::Usage)
+}
+
 fn parse_epoch(text: &str) -> Result<u64> {
     text.parse().map_err(|_| {
         Error::new(format!("SOURCE_DATE_EPOCH is `{text}`")).hint("it must be a number of seconds since 1970")
@@ -180,7 +185,8 @@ fn parse_firmware(text: &str) -> Result<Firmware> {
     }
 }
 
-fn parse_compressor(text: &str) -> Result<Compressor> {
+/// `zstd`, `zstd:LEVEL`, `xz`, `gzip` or `lz4`.
+pub fn parse_compressor(text: &str) -> Result<Compressor> {
     let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
     match (name, level) {
         ("zstd", None) => Ok(DEFAULT_COMPRESSOR),
@@ -199,7 +205,8 @@ fn parse_compressor(text: &str) -> Result<Compressor> {
     }
 }
 
-fn parse_block_size(text: &str) -> Result<u32> {
+/// A power of two from 4K to 1M, in bytes.
+pub fn parse_block_size(text: &str) -> Result<u32> {
     let size = parse_size(text).filter(|size| size.is_power_of_two() && (4096..=1 << 20).contains(size));
     size.and_then(|size| u32::try_from(size).ok()).ok_or_else(|| {
         Error::new(format!("`{text}` is no block size"))
@@ -225,7 +232,7 @@ mod tests {
     use super::*;
 
     fn settings(flags: BuildIso, config: &str) -> Result<BuildSettings, Failure> {
-        BuildSettings::new(flags, Config::parse(config).unwrap(), Some("1700000000"))
+        BuildSettings::new(flags, Config::parse(config).unwrap(), Some(1_700_000_000))
     }
 
     #[test]
@@ -309,8 +316,8 @@ mod tests {
             assert_eq!(failure.error().message(), message);
             assert!(failure.error().hint_text().is_some(), "{message}");
         }
-        let failure = BuildSettings::new(BuildIso::default(), Config::default(), Some("soon")).unwrap_err();
-        assert_eq!(failure.error().message(), "SOURCE_DATE_EPOCH is `soon`");
+        let error = parse_epoch("soon").unwrap_err();
+        assert_eq!(error.message(), "SOURCE_DATE_EPOCH is `soon`");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub enum BundleCommand {
     Plan(Plan),
     List(List),
     Cat(Cat),
+    Extract(Extract),
     Info(Info),
 }
 
@@ -71,6 +72,40 @@ pub struct Cat {
     /// Files in it
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+}
+
+/// Unpack a bundle
+///
+/// Restores owners (as root), modes, times, extended attributes, hard links, devices and holes. Nothing is ever written
+/// outside the directory, whatever the bundle says.
+///
+/// A new directory is made under another name and renamed when it is complete. One that is there must be empty unless
+/// --force is given; an interrupt leaves what was unpacked into it by then.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  To 00-core/ here:
+      sudo livekit bundle extract 00-core.sb
+  A part of it, over what is there:
+      sudo livekit bundle extract 00-core.sb -d /mnt/root --force etc usr/share/doc
+
+Without root, files belong to you; devices and trusted attributes, which only root can make, are left out with a
+warning, and the exit code is 3. The answer on standard output is the directory."#)]
+pub struct Extract {
+    /// The bundle
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+
+    /// Only these, and what is below
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Where to [default: here, named like the bundle without .sb]
+    #[arg(long, short, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+
+    /// Into a directory that is not empty; files of the same names are replaced
+    #[arg(long, short)]
+    pub force: bool,
 }
 
 /// Say what bundles are

@@ -22,15 +22,14 @@ use crate::output::{Output, size};
 use crate::root::survey::{Survey, survey};
 use crate::root::{Root, Selection, resolve};
 use crate::scratch::{Scratch, Unfinished};
-use crate::settings::BuildSettings;
+use crate::settings::{self, BuildSettings};
 use crate::space;
 use crate::split::{Part, Split};
 
 /// Makes the image. Its path is the answer.
 pub fn build_iso(flags: BuildIso, output: &Output) -> Result<(), Failure> {
     let config = Config::read(flags.config.as_deref())?;
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
-    let settings = BuildSettings::new(flags, config, epoch.as_deref())?;
+    let settings = BuildSettings::new(flags, config, settings::epoch()?)?;
     build(&settings, output).map_err(with_disk_hint)?;
     Ok(output.answer(settings.output.display().to_string())?)
 }

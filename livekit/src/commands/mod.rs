@@ -3,3 +3,4 @@
 pub mod build_iso;
 pub mod bundle;
 pub mod run;
+pub mod sb;

@@ -111,7 +111,7 @@ impl Selection {
 }
 
 /// `path` as seen from `root`; none when it is elsewhere. It need not exist, its directory must.
-fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
+pub fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -121,12 +121,17 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 fn compile(running: bool, patterns: &[String]) -> Result<Gitignore> {
+    let tables = [leave_out::EVERY_ROOT, if running { leave_out::RUNNING } else { &[] }];
+    let ours = tables.into_iter().flatten().map(|(pattern, _)| *pattern);
+    compile_patterns(ours.chain(patterns.iter().map(String::as_str)))
+}
+
+/// Understands lines of .gitignore's syntax, seen from the top of a root.
+pub fn compile_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
     // A bracket that is not closed is a slip, not a name.
     builder.allow_unclosed_class(false);
-    let tables = [leave_out::EVERY_ROOT, if running { leave_out::RUNNING } else { &[] }];
-    let ours = tables.into_iter().flatten().map(|(pattern, _)| *pattern);
-    for pattern in ours.chain(patterns.iter().map(String::as_str)) {
+    for pattern in patterns {
         builder.add_line(None, pattern).map_err(|error| bad_pattern(pattern, &error))?;
     }
     builder.build().map_err(|error| bad_pattern("", &error))

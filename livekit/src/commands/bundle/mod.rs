@@ -1,17 +1,19 @@
 //! `livekit bundle`: what is done with bundles, one module for each.
 
 mod cat;
+pub mod extract;
 mod info;
 mod largest;
 mod list;
 mod names;
 mod plan;
 mod summary;
+pub mod target;
 
 use bundles::{Device, Kind};
 
 use crate::cli::bundle::BundleCommand;
-use crate::error::{Ending, Error, Failure, from_chain};
+use crate::error::{Ending, Error, Failure, from_chain_hinting};
 use crate::output::Output;
 
 /// Does one of the commands.
@@ -20,6 +22,7 @@ pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure
         BundleCommand::Plan(flags) => plan::plan(flags, output)?,
         BundleCommand::List(flags) => list::list(&flags, output)?,
         BundleCommand::Cat(flags) => cat::cat(&flags, output)?,
+        BundleCommand::Extract(flags) => return Ok(extract::extract(&flags, output)?),
         BundleCommand::Info(flags) => info::info(&flags, output)?,
     }
     Ok(Ending::Done)
@@ -40,6 +43,6 @@ fn kind_name(kind: &Kind) -> &'static str {
 }
 
 /// An error of the library, with a hint where there is one.
-fn from_bundle(error: &bundles::Error) -> Error {
-    from_chain(error)
+pub fn from_bundle(error: &bundles::Error) -> Error {
+    from_chain_hinting(error, "free some space, or write elsewhere")
 }
