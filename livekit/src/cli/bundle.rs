@@ -44,7 +44,7 @@ pub struct List {
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
 
-    /// Only these, and what is below
+    /// Only these, and what is below; `*`, `?`, `[…]`, `{…,…}` within a name, `**` for any directories
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
@@ -95,7 +95,7 @@ pub struct Extract {
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
 
-    /// Only these, and what is below
+    /// Only these, and what is below; `*`, `?`, `[…]`, `{…,…}` within a name, `**` for any directories
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 

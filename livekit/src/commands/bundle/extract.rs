@@ -34,7 +34,9 @@ pub fn to_directory(
     output: &Output,
 ) -> Result<Extracted> {
     match directory.symlink_metadata() {
-        Ok(_) if !directory.is_dir() => Err(Error::new(format!("{} is not a directory", directory.display()))),
+        Ok(_) if !directory.is_dir() => {
+            Err(Error::new(format!("{} is not a directory", directory.display())))
+        }
         Ok(_) => {
             let empty = directory.read_dir().at("list", directory)?.next().is_none();
             if !empty && !options.force {
@@ -92,9 +94,12 @@ mod tests {
 
     #[test]
     fn directories_are_called_like_bundles() {
-        for (bundle, directory) in
-            [("/media/x/05-tools.sb", Some("05-tools")), ("a.sb.sb", Some("a.sb")), (".sb", None), ("x.iso", None)]
-        {
+        for (bundle, directory) in [
+            ("/media/x/05-tools.sb", Some("05-tools")),
+            ("a.sb.sb", Some("a.sb")),
+            (".sb", None),
+            ("x.iso", None),
+        ] {
             let found = default_directory(Path::new(bundle)).ok();
             assert_eq!(found.as_deref(), directory.map(Path::new), "{bundle}");
         }

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use bundles::{Bundle, Kind, Node, NodeId, Tree};
 use serde_json::{Map, Value, json};
 
-use super::names::Chosen;
-use super::{from_bundle, kind_name};
+use super::{from_bundle, kind_name, names};
 use crate::cli::bundle::List;
 use crate::error::Result;
 use crate::output::{Output, shown};
@@ -19,7 +18,7 @@ use crate::utc;
 pub fn list(flags: &List, output: &Output) -> Result<()> {
     let bundle = Bundle::open(&flags.bundle).map_err(|error| from_bundle(&error))?;
     let tree = bundle.tree().map_err(|error| from_bundle(&error))?;
-    let chosen = Chosen::new(&flags.paths, tree, &flags.bundle)?;
+    let chosen = names::chosen(tree, &flags.paths, &flags.bundle)?;
     let form = match (flags.long, flags.json) {
         (true, _) => Form::Long,
         (_, true) => Form::Json,
@@ -49,14 +48,10 @@ impl<'a> Listing<'a> {
         Listing { tree, names: tree.link_counts(), first: HashMap::new() }
     }
 
-    fn write(mut self, chosen: &Chosen, form: Form, out: &mut dyn Write) -> io::Result<()> {
-        let tree = self.tree;
-        let mut walk = tree.walk();
-        while let Some((path, _, id)) = walk.advance() {
-            if !chosen.has(path) {
-                continue;
-            }
-            let several = self.names[id.index()] > 1 && !tree.node(id).is_directory();
+    fn write(mut self, chosen: &[(PathBuf, NodeId)], form: Form, out: &mut dyn Write) -> io::Result<()> {
+        for (path, id) in chosen {
+            let id = *id;
+            let several = self.names[id.index()] > 1 && !self.tree.node(id).is_directory();
             let first = if several { self.first.get(&id).cloned() } else { None };
             match form {
                 Form::Name => name(path, out)?,
@@ -194,7 +189,7 @@ mod tests {
         let tree = tree();
         let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
         let mut out = Vec::new();
-        let chosen = Chosen::new(&paths, &tree, Path::new("x.sb")).unwrap();
+        let chosen = names::chosen(&tree, &paths, Path::new("x.sb")).unwrap();
         Listing::new(&tree).write(&chosen, form, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }

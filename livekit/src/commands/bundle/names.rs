@@ -2,8 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use bundles::{NodeId, Tree};
+use bundles::{NodeId, Selection, Tree};
 
+use super::from_bundle;
 use crate::error::{Error, Result};
 
 /// `path` as a tree has it: relative to the root, without `.`; a leading slash is the root's.
@@ -13,29 +14,32 @@ pub fn relative(path: &Path) -> PathBuf {
 
 /// The node that `path` names.
 pub fn find(tree: &Tree, path: &Path, bundle: &Path) -> Result<NodeId> {
-    tree.find(&relative(path)).ok_or_else(|| {
-        Error::new(format!("{} is not in {}", path.display(), bundle.display()))
-            .hint("paths are those that `livekit bundle list` shows; links are not followed")
-    })
+    tree.find(&relative(path)).ok_or_else(|| missing(path, bundle))
 }
 
-/// What paths on the command line choose; without any, all.
-#[derive(Debug)]
-pub struct Chosen(Vec<PathBuf>);
-
-impl Chosen {
-    /// Every path must be there.
-    pub fn new(paths: &[PathBuf], tree: &Tree, bundle: &Path) -> Result<Self> {
-        for path in paths {
-            find(tree, path, bundle)?;
+/// The names that paths and patterns choose, with what is below them; parents first. Without any, all.
+pub fn chosen(tree: &Tree, patterns: &[PathBuf], bundle: &Path) -> Result<Vec<(PathBuf, NodeId)>> {
+    let mut selection = Selection::new(patterns).map_err(|error| from_bundle(&error))?;
+    let mut above = selection.takes(Path::new("")).then(PathBuf::new);
+    let mut names = Vec::new();
+    let mut walk = tree.walk();
+    while let Some((path, _, id)) = walk.advance() {
+        // Below a name that is taken patterns are asked as well: they may be unused otherwise.
+        let taken = selection.takes(path);
+        let below = above.as_ref().is_some_and(|above| path.starts_with(above));
+        if taken && !below {
+            above = Some(path.to_owned());
         }
-        Ok(Chosen(paths.iter().map(|path| relative(path)).collect()))
+        if taken || below {
+            names.push((path.to_owned(), id));
+        }
     }
+    selection.unused().map_or(Ok(names), |pattern| Err(missing(pattern, bundle)))
+}
 
-    /// Whether `path` is named, or below what is named.
-    pub fn has(&self, path: &Path) -> bool {
-        self.0.is_empty() || self.0.iter().any(|chosen| path.starts_with(chosen))
-    }
+fn missing(path: &Path, bundle: &Path) -> Error {
+    Error::new(format!("{} is not in {}", path.display(), bundle.display()))
+        .hint("paths are those that `livekit bundle list` shows; links are not followed")
 }
 
 #[cfg(test)]
@@ -49,19 +53,27 @@ mod tests {
         for path in ["etc/ssh/config", "etc/sshd"] {
             tree.insert(Path::new(path), Node::directory()).unwrap();
         }
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let names = |patterns: &[&str]| {
+            let patterns: Vec<PathBuf> = patterns.iter().map(PathBuf::from).collect();
+            chosen(&tree, &patterns, Path::new("x.sb"))
+        };
         let all = ["etc", "etc/ssh", "etc/ssh/config", "etc/sshd"];
-        for (named, chosen) in [
+        for (patterns, expected) in [
             (&[][..], &all[..]),
             (&["/"], &all),
             (&["./etc/ssh/"], &["etc/ssh", "etc/ssh/config"]),
             (&["/etc/sshd", "etc/ssh/config"], &["etc/ssh/config", "etc/sshd"]),
+            (&["etc", "etc/sshd"], &all),
+            (&["*/ssh"], &["etc/ssh", "etc/ssh/config"]),
         ] {
-            let choice = Chosen::new(&paths(named), &tree, Path::new("x.sb")).unwrap();
-            let found: Vec<&str> = all.into_iter().filter(|path| choice.has(Path::new(path))).collect();
-            assert_eq!(found, chosen, "{named:?}");
+            let found: Vec<String> =
+                names(patterns).unwrap().into_iter().map(|(path, _)| path.display().to_string()).collect();
+            assert_eq!(found, expected, "{patterns:?}");
         }
-        let error = Chosen::new(&paths(&["etc/../etc"]), &tree, Path::new("x.sb")).unwrap_err();
-        assert_eq!(error.message(), "etc/../etc is not in x.sb");
+        for pattern in ["none", "etc/../etc", "etc/x*"] {
+            let error = names(&[pattern]).unwrap_err();
+            assert_eq!(error.message(), format!("{pattern} is not in x.sb"));
+        }
+        assert!(find(&tree, Path::new("/etc/./ssh"), Path::new("x.sb")).is_ok());
     }
 }

@@ -7,11 +7,13 @@ use bundles::BundleName;
 use crate::error::{AtPath, Error, Failure, Result};
 
 /// Checks that `path` can be written, before anything is read for it. One that is there is refused, unless `replace`.
+#[cfg_attr(not(test), expect(dead_code, reason = "packing is next"))]
 pub fn check(path: &Path, replace: bool) -> Result<(), Failure> {
     let name = path.file_name().and_then(|name| name.to_str());
     if name.and_then(BundleName::parse).is_none() {
-        let error = Error::new(format!("`{}` cannot be a bundle's name: it does not end in .sb", path.display()))
-            .hint("the bundle to write is the last argument, such as 05-tools.sb");
+        let error =
+            Error::new(format!("`{}` cannot be a bundle's name: it does not end in .sb", path.display()))
+                .hint("the bundle to write is the last argument, such as 05-tools.sb");
         return Err(Failure::Usage(error));
     }
     folder(path)?.metadata().at("find the directory", folder(path)?)?;
@@ -25,7 +27,9 @@ pub fn check(path: &Path, replace: bool) -> Result<(), Failure> {
             Err(Error::new(format!("{} is there and is no file", path.display())).into())
         }
         Ok(_) if replace => Ok(()),
-        Ok(_) => Err(Error::new(format!("{} is there already", path.display())).hint("--force replaces it").into()),
+        Ok(_) => {
+            Err(Error::new(format!("{} is there already", path.display())).hint("--force replaces it").into())
+        }
     }
 }
 

@@ -64,6 +64,15 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
+    /// What is in a folder, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     pub fn size(&self, name: &str) -> u64 {
         fs::metadata(self.path(name)).unwrap().len()
     }

@@ -1,10 +1,8 @@
 //! `livekit bundle list|cat|info` of bundles that mksquashfs made.
 
-mod bundles_made;
-
 use std::process::{Command, Stdio};
 
-use bundles_made::{Place, text};
+use crate::place::{Place, text};
 
 #[test]
 fn a_list_is_what_unsquashfs_lists() {

@@ -1,0 +1,5 @@
+//! `livekit bundle` and `livekit sb`, run from outside and judged by squashfs-tools. Owners and devices need root.
+
+mod extract;
+mod place;
+mod read;
