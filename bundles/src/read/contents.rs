@@ -251,6 +251,22 @@ impl<'a> ContentReader<'a> {
         })
     }
 
+    /// How many zeros are next of which nothing is stored; 0 where bytes are. For those who [`Read`].
+    pub(crate) fn hole(&mut self) -> Result<u64, Error> {
+        if self.given < self.buffer.bytes().len() {
+            return Ok(0);
+        }
+        while self.file.blocks.get(self.next).is_some_and(|size| size.is_hole()) {
+            self.hole += self.advance()?.unwrap_or_default();
+        }
+        Ok(self.hole)
+    }
+
+    /// Passes over `bytes` of such zeros.
+    pub(crate) fn skip(&mut self, bytes: u64) {
+        self.hole = self.hole.saturating_sub(bytes);
+    }
+
     /// Reads the next piece into the buffer. Returns the length of a hole, 0 for bytes, nothing at the end.
     fn advance(&mut self) -> Result<Option<u64>, Error> {
         let block_size = self.bundle.superblock.block_size;

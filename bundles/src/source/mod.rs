@@ -8,6 +8,7 @@ use crate::{ContentId, Error, Tree};
 mod archive;
 mod attributes;
 pub mod aufs;
+mod bundle;
 mod directory;
 #[cfg(test)]
 mod directory_tests;
@@ -19,6 +20,7 @@ mod oci_tests;
 mod view;
 
 pub use archive::{ArchiveOptions, archive};
+pub use bundle::bundle;
 pub use directory::{Wanted, directory};
 pub use oci::{ImageLayer, oci, oci_layers};
 

@@ -214,17 +214,19 @@ impl Entries {
             u32::try_from(number).map_err(|_| fail(format!("the {key} {number} is too large")))
         };
         let mode = number(&old.mode, "mode").map_err(fail)? & 0o7777;
+        let mode = u16::try_from(mode).unwrap_or_default();
+        let acl = records.acl();
         let mtime = records.mtime().map_or_else(|| number(&old.mtime, "time"), Ok).map_err(fail)?;
         Ok(Entry {
             offset: start,
             name,
             kind,
-            mode: u16::try_from(mode).unwrap_or_default(),
+            mode: acl.map_or(mode, |acl| acl.apply(mode)),
             uid: owner("uid", &old.uid)?,
             gid: owner("gid", &old.gid)?,
             mtime,
             xattrs: records.xattrs(),
-            acl: records.has_acl(),
+            acl: acl.is_some(),
         })
     }
 

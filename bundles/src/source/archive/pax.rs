@@ -84,14 +84,47 @@ impl Records {
         xattrs
     }
 
-    /// Whether there is an access control list, which is written as text.
-    pub(super) fn has_acl(&self) -> bool {
-        let keys = ["SCHILY.acl.access", "SCHILY.acl.default", "SCHILY.acl.ace"];
-        // A list of the three entries that a mode has as well says nothing new.
-        let more =
-            |list: &[u8]| list.split(|&b| b == b',' || b == b'\n').filter(|e| !e.is_empty()).count() > 3;
-        keys.iter().any(|key| self.get(key).is_some_and(|list| key.ends_with("default") || more(list)))
+    /// What an access control list, which is written as text, says beyond the mode.
+    pub(super) fn acl(&self) -> Option<AccessList> {
+        let entries =
+            |key| self.get(key).into_iter().flat_map(|list| list.split(|&b| b == b',' || b == b'\n'));
+        let mut list = AccessList { group: 0o7, mask: 0o7 };
+        // The three entries of a mode say nothing new.
+        let mut more = self.get("SCHILY.acl.default").is_some() || self.get("SCHILY.acl.ace").is_some();
+        for entry in entries("SCHILY.acl.access").map(<[u8]>::trim_ascii) {
+            if let Some(bits) = entry.strip_prefix(b"group::").and_then(permissions) {
+                list.group = bits;
+            } else if let Some(bits) = entry.strip_prefix(b"mask::").and_then(permissions) {
+                (list.mask, more) = (bits, true);
+            } else if !entry.starts_with(b"user::") && !entry.starts_with(b"other::") {
+                more |= !entry.is_empty();
+            }
+        }
+        more.then_some(list)
     }
+}
+
+/// An access control list, as far as a mode can say it (acl(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AccessList {
+    /// What the owning group may do.
+    group: u16,
+    /// What anyone but the owner and the others may do at most.
+    mask: u16,
+}
+
+impl AccessList {
+    /// The mode of the file without the list: where the mask was, what the owning group may do.
+    pub(super) fn apply(self, mode: u16) -> u16 {
+        mode & !0o070 | (mode & 0o070 & ((self.group & self.mask) << 3))
+    }
+}
+
+/// The bits of `rwx`.
+fn permissions(text: &[u8]) -> Option<u16> {
+    let [read, write, execute, ..] = text else { return None };
+    let bit = |byte: u8, letter, bit| if byte == letter { Some(bit) } else { (byte == b'-').then_some(0) };
+    Some(bit(*read, b'r', 4)? | bit(*write, b'w', 2)? | bit(*execute, b'x', 1)?)
 }
 
 /// Replaces `%XX` by the byte, where that is one that `meant` says is written so.
@@ -219,12 +252,14 @@ mod tests {
     #[test]
     fn lists_that_say_more_than_a_mode() {
         for (key, list, expected) in [
-            ("SCHILY.acl.access", "user::rw-,group::r--,other::r--", false),
-            ("SCHILY.acl.access", "user::rw-,user:a:r--:5,group::r--,mask::r--,other::r--", true),
-            ("SCHILY.acl.default", "user::rw-,group::r--,other::r--", true),
-            ("comment", "a,b,c,d", false),
+            ("SCHILY.acl.access", "user::rw-,group::r--,other::r--", None),
+            ("SCHILY.acl.access", "user::rw-,user:a:rwx:5,group::r-x,mask::rw-,other::r--", Some(0o644)),
+            ("SCHILY.acl.access", "user::rw-\nuser:a:rw-\ngroup::---\nmask::rw-\nother::r--\n", Some(0o604)),
+            ("SCHILY.acl.default", "user::rw-,group::r--,other::r--", Some(0o664)),
+            ("comment", "a,b,c,d", None),
         ] {
-            assert_eq!(records(&[(key, list.as_bytes())]).has_acl(), expected, "{list}");
+            let acl = records(&[(key, list.as_bytes())]).acl();
+            assert_eq!(acl.map(|acl| acl.apply(0o664)), expected, "{list}");
         }
     }
 
