@@ -71,6 +71,22 @@ fn a_boot_is_told_by_what_it_reads() {
 }
 
 #[test]
+fn a_system_is_switched_off_when_it_is_up() {
+    let kit = Kit::debian(Kernel::V6_12);
+    let folder = tempfile::TempDir::with_prefix("livekit-trace-").expect("a temporary folder");
+    let ran = trace(&kit, folder.path(), "");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{}: {said}", ran.status);
+    assert!(said.contains("The system is up; in 10 s it is switched off."), "{said}");
+    let order = fs::read_to_string(folder.path().join("boot.order")).expect("a text file");
+    // The init program, what asks for the login, and what the shutdown needs after that.
+    let place = |path: &str| order.lines().position(|line| line == path);
+    let expected = ["usr/lib/systemd/systemd", "usr/sbin/agetty", "usr/lib/systemd/systemd-shutdown"];
+    let places = expected.map(place);
+    assert!(places[0].is_some() && places.is_sorted(), "{places:?}:\n{order}");
+}
+
+#[test]
 fn a_system_that_breaks_down_leaves_no_list() {
     let kit = Kit::tiny(Kernel::V6_1);
     let folder = tempfile::TempDir::with_prefix("livekit-trace-").expect("a temporary folder");
