@@ -27,8 +27,9 @@ pub use format::superblock::{Compression, Flags, Superblock, Tables};
 pub use name::BundleName;
 pub use pack::{PackOptions, Packed, Progress, pack};
 pub use read::{
-    Bundle, ContentReader, ExtractOptions, ExtractProgress, Extracted, Finding, Limits, Piece, Selection,
-    StoredBlock, StoredFile, Verified, VerifyProgress, extract, verify,
+    Aspect, Bundle, Change, ContentReader, DiffProgress, Difference, ExtractOptions, ExtractProgress,
+    Extracted, Figures, Finding, Limits, Piece, Selection, StoredBlock, StoredFile, Verified, VerifyProgress,
+    diff, extract, verify,
 };
 pub use source::{Contents, FileReader, FileState, Source, Wanted};
 pub use tree::{ContentId, Device, Kind, Node, NodeId, Tree, TreeError, Walk, Xattr};

@@ -218,13 +218,13 @@ pub struct ContentReader<'a> {
 }
 
 /// The last piece.
-enum Buffer {
+pub(crate) enum Buffer {
     Block(Vec<u8>),
     Fragment(Arc<Vec<u8>>, std::ops::Range<usize>),
 }
 
 impl Buffer {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Block(bytes) => bytes,
             Self::Fragment(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
@@ -271,12 +271,11 @@ impl<'a> ContentReader<'a> {
     fn advance(&mut self) -> Result<Option<u64>, Error> {
         let block_size = self.bundle.superblock.block_size;
         let Some(&size) = self.file.blocks.get(self.next) else {
-            let tail = self.file.tail(block_size);
-            if self.next > self.file.blocks.len() || tail == 0 {
+            if self.next > self.file.blocks.len() || self.file.tail(block_size) == 0 {
                 return Ok(None);
             }
             self.next += 1;
-            self.buffer = self.tail(tail)?;
+            self.buffer = self.end()?;
             return Ok(Some(0));
         };
         let length = self.file.block_length(self.next, block_size);
@@ -297,6 +296,19 @@ impl<'a> ContentReader<'a> {
         self.buffer = Buffer::Block(bytes);
         self.place = self.place.saturating_add(size.stored().into());
         Ok(Some(0))
+    }
+
+    /// The bytes of it that are in a fragment.
+    pub(crate) fn end(&self) -> Result<Buffer, Error> {
+        self.tail(self.file.tail(self.bundle.superblock.block_size))
+    }
+
+    /// What went wrong when it was [read](Read).
+    pub(crate) fn error(&self, error: io::Error) -> Error {
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(error) => Error::io("read", self.bundle.path())(error),
+        }
     }
 
     fn tail(&self, length: u32) -> Result<Buffer, Error> {

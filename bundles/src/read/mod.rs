@@ -1,7 +1,9 @@
 //! Bundles, read without mounting them. Nothing in a bundle is trusted: an error names the file and the place in it.
 
 mod contents;
+mod diff;
 mod extract;
+mod figures;
 mod image;
 mod limits;
 mod load;
@@ -18,7 +20,9 @@ use crate::format::METADATA_SIZE;
 use crate::{Error, Flags, NodeId, Superblock, Tree};
 
 pub use contents::{ContentReader, Piece, StoredBlock, StoredFile};
+pub use diff::{Aspect, Change, DiffProgress, Difference, diff};
 pub use extract::{ExtractOptions, ExtractProgress, Extracted, extract};
+pub use figures::Figures;
 pub use limits::Limits;
 pub use selection::Selection;
 pub use verify::{Finding, Verified, VerifyProgress, verify};

@@ -1,5 +1,6 @@
 //! The reader, judged by bundles that mksquashfs made.
 
+mod diff;
 mod extract;
 mod names;
 mod nasty;
