@@ -44,7 +44,6 @@ impl Compressor {
 
     /// What follows the superblock, as squashfs-tools store it; nothing where the settings are their default, or where
     /// they say nothing to a reader.
-    #[expect(dead_code, reason = "the writer is next")]
     pub(crate) fn option_block(self, block_size: u32) -> Option<Vec<u8>> {
         let words = |words: &[u32]| Some(words.iter().flat_map(|word| word.to_le_bytes()).collect());
         match self {
@@ -59,7 +58,6 @@ impl Compressor {
 
     /// # Errors
     /// There is no such level.
-    #[expect(dead_code, reason = "the writer is next")]
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {
             Self::Zstd { level } if !(1..=22).contains(&level) => {
@@ -67,23 +65,5 @@ impl Compressor {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The arguments for mksquashfs.
-    pub(crate) fn arguments(self) -> Result<Vec<String>, Error> {
-        let words = match self {
-            Self::Zstd { level: level @ 1..=22 } => {
-                return Ok(["-comp", "zstd", "-Xcompression-level", &level.to_string()]
-                    .map(str::to_owned)
-                    .to_vec());
-            }
-            Self::Zstd { level } => {
-                return Err(Error::Options(format!("zstd has levels 1 to 22, not {level}")));
-            }
-            Self::Xz => &["-comp", "xz", "-Xbcj", "x86"][..],
-            Self::Gzip => &["-comp", "gzip"],
-            Self::Lz4 => &["-comp", "lz4", "-Xhc"],
-        };
-        Ok(words.iter().map(|&w| w.to_owned()).collect())
     }
 }

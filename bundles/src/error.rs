@@ -17,22 +17,11 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// There is nothing to make bundles with.
-    #[error("cannot find mksquashfs\nhint: install it: apt-get install squashfs-tools")]
-    MksquashfsMissing,
     /// The file system of the bundle has no room left.
     #[error("cannot write {}: No space left on device", output.display())]
     DiskFull {
         /// The bundle.
         output: PathBuf,
-    },
-    /// mksquashfs gave up.
-    #[error("mksquashfs could not write {}: {message}", output.display())]
-    Mksquashfs {
-        /// The bundle.
-        output: PathBuf,
-        /// What it said last, or how it ended.
-        message: String,
     },
     /// Something that a bundle cannot have, or must not.
     #[error("cannot pack {}: {reason}", path.display())]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use bundles::{Compression, Compressor, Error, PackOptions, Packed, Superblock, Wanted, pack};
+use bundles::{
+    Compression, Compressor, Error, PackOptions, Packed, Progress, Superblock, Wanted, pack, source,
+};
 
 /// A source with its bundle and what unsquashfs made of it.
 struct Scene {
@@ -39,7 +41,17 @@ impl Scene {
     }
 
     fn pack(&self, wanted: &mut dyn FnMut(&Path) -> Wanted, options: &PackOptions) -> Result<Packed, Error> {
-        pack(&self.source(""), &mut |path, _| wanted(path), &self.bundle(), options, &mut |_| {})
+        self.pack_watched(wanted, options, &mut |_| {})
+    }
+
+    fn pack_watched(
+        &self,
+        wanted: &mut dyn FnMut(&Path) -> Wanted,
+        options: &PackOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Packed, Error> {
+        let source = source::directory(&self.source(""), &mut |path, _| wanted(path))?;
+        pack(source, &self.bundle(), options, progress)
     }
 
     fn pack_all(&self) -> Packed {
@@ -88,7 +100,7 @@ fn needs_root(what: &str) {
     );
 }
 
-/// Names that mean something to shells, to mksquashfs or to its exclude files.
+/// Names that mean something to shells and to lists of patterns.
 const AWKWARD: &[&[u8]] = &[
     b"with space",
     b" leading",
@@ -261,7 +273,10 @@ fn extended_attributes_stay_and_lost_lists_are_counted() {
     fs::create_dir(&journal).unwrap();
     run("setfacl", &["-m".as_ref(), "g:4:rx,d:g:4:rx".as_ref(), journal.as_os_str()]);
     let packed = scene.pack_all();
-    assert_eq!(packed.warnings, ["2 access control lists are not in the bundle: squashfs cannot store them"]);
+    assert_eq!(
+        packed.warnings,
+        ["the access control lists of 1 file are not in the bundle: squashfs cannot store them"]
+    );
     let unpacked = scene.unpacked();
     let found =
         run("getfattr", &["-d".as_ref(), "-m".as_ref(), "-".as_ref(), unpacked.join("ping").as_os_str()]);
@@ -280,7 +295,7 @@ fn the_same_bytes_with_an_epoch() {
     }
     let options = PackOptions { epoch: Some(1_500_000_000), ..PackOptions::default() };
     let once = |processors| {
-        scene.pack(&mut |_| Wanted::Keep, &PackOptions { processors, ..options }).unwrap();
+        scene.pack(&mut |_| Wanted::Keep, &PackOptions { processors, ..options.clone() }).unwrap();
         fs::read(scene.bundle()).unwrap()
     };
     let first = once(None);
@@ -309,14 +324,11 @@ fn compressors_and_block_sizes() {
     ] {
         let options = PackOptions { compressor, block_size, ..PackOptions::default() };
         let mut last = None;
-        let packed = pack(&scene.source(""), &mut |_, _| Wanted::Keep, &scene.bundle(), &options, &mut |p| {
-            last = Some(p);
-        })
-        .unwrap();
+        let packed = scene.pack_watched(&mut |_| Wanted::Keep, &options, &mut |p| last = Some(p)).unwrap();
         let superblock = Superblock::read(&scene.bundle()).unwrap();
         assert_eq!((superblock.compression, superblock.block_size), (compressor.compression(), block_size));
         assert_eq!(packed.bytes, fs::metadata(scene.bundle()).unwrap().len());
-        assert!(last.is_none_or(|p| p.total == 3 << 20 && p.done <= p.total), "{last:?}");
+        assert!(last.is_none_or(|p| p.total_bytes == 3 << 20 && p.bytes <= p.total_bytes), "{last:?}");
         assert_eq!(fs::read(scene.unpacked().join("data")).unwrap().len(), 3 << 20);
     }
     assert_eq!(Compressor::default().compression(), Compression::Zstd);
@@ -338,12 +350,9 @@ fn failures_leave_nothing() {
     let scene = Scene::new();
     scene.write("data", b"x");
     let output = scene.dir.path().join("no/such/directory.sb");
-    let all = &mut |_: &Path, _: &fs::Metadata| Wanted::Keep;
-    let error = pack(&scene.source(""), all, &output, &PackOptions::default(), &mut |_| {}).unwrap_err();
+    let source = || source::directory(&scene.source(""), &mut |_, _| Wanted::Keep).unwrap();
+    let error = pack(source(), &output, &PackOptions::default(), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("directory.sb.partial: No such file or directory"), "{error}");
-    let error = pack(&scene.source("nowhere"), all, &scene.bundle(), &PackOptions::default(), &mut |_| {})
-        .unwrap_err();
-    assert!(error.to_string().contains("nowhere: No such file or directory"), "{error}");
     let wrong = PackOptions { block_size: 1000, ..PackOptions::default() };
     assert!(matches!(scene.pack(&mut |_| Wanted::Keep, &wrong), Err(Error::Options(_))));
     let left: Vec<_> = fs::read_dir(scene.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_librarys_hint_is_a_hint() {
-        let error = from_chain(&bundles::Error::MksquashfsMissing);
-        assert_eq!(error.message(), "cannot find mksquashfs");
-        assert_eq!(error.hint_text(), Some("install it: apt-get install squashfs-tools"));
+        let error = from_chain(&bundles::Error::Options("cannot do that\nhint: do this".to_owned()));
+        assert_eq!(error.message(), "cannot do that");
+        assert_eq!(error.hint_text(), Some("do this"));
     }
 }

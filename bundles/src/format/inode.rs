@@ -20,7 +20,7 @@ pub(crate) enum Type {
 
 const LONG: u16 = 7;
 /// Longest target of a link: a page of the kernel.
-const TARGET_LENGTH: u32 = 4096;
+pub(crate) const TARGET_LENGTH: u32 = 4096;
 /// Longest name in the index of a directory.
 const INDEX_NAME_LENGTH: u32 = 256;
 
@@ -71,7 +71,7 @@ pub(crate) enum Body {
     Socket,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Directory {
     /// Where the listing begins: the stored metadata block, in bytes from the beginning of the directory table ...
     pub(crate) start: u32,

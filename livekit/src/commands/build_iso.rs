@@ -199,10 +199,11 @@ impl Build<'_> {
             owned_by_root,
             ..PackOptions::default()
         };
-        let mut progress = |progress: bundles::Progress| step.bytes(progress.done, progress.total);
-        let packed = bundles::pack(source, wanted, &path, &options, &mut progress)
+        let mut progress = |progress: bundles::Progress| step.bytes(progress.bytes, progress.total_bytes);
+        let packed = bundles::source::directory(source, wanted)
+            .and_then(|source| bundles::pack(source, &path, &options, &mut progress))
             .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;
-        self.output.warnings(name, &packed.warnings);
+        self.output.warnings(name, &packed.all_warnings());
         step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
         Ok(Made { path, place: name.to_owned(), bytes: packed.bytes })
     }
