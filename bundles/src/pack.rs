@@ -75,8 +75,7 @@ pub struct Packed {
 impl Packed {
     /// Everything that is not in the bundle as it is in the source, in sentences.
     pub fn all_warnings(&self) -> Vec<String> {
-        let changed =
-            self.changed.iter().map(|path| format!("{} changed while it was read", path.display()));
+        let changed = self.changed.iter().map(|path| format!("{} changed while it was read", path.display()));
         let vanished =
             self.vanished.iter().map(|path| format!("{} vanished before it was read", path.display()));
         changed.chain(vanished).chain(self.warnings.iter().cloned()).collect()
