@@ -113,8 +113,8 @@ pub enum Command {
       sudo livekit build-iso --root root.tar.zst --append "console=ttyS0"
 
 Every flag but --config and --quiet has a key of its name in livekit.toml; those of --debian, --packages and
---mirror are `suite`, `packages` and `mirror` in the table [debian]. A flag wins over its environment
-variable, which wins over the file:
+--mirror are `suite`, `packages` and `mirror` in the table [debian], that of --no-reuse is `reuse = false`.
+A flag wins over its environment variable, which wins over the file:
       name = "rescue"
       append = "net.ifnames=0"
       exclude = ["/srv/*"]
@@ -210,6 +210,23 @@ pub struct BuildIso {
     /// Bytes compressed together in a bundle, 4K to 1M: more is smaller and slower to read [default: 128K]
     #[arg(long, value_name = "SIZE", env = "LIVEKIT_BLOCK_SIZE")]
     pub block_size: Option<String>,
+
+    /// Lay out first what this file names, a path of the root on each line: what a boot reads, in its order
+    ///
+    /// Paths are absolute or from the top of the root; lines that begin with # do not count.
+    #[arg(long, value_name = "FILE", env = "LIVEKIT_ORDER")]
+    pub order: Option<PathBuf>,
+
+    /// Take unchanged blocks from the bundles of the last image even with SOURCE_DATE_EPOCH
+    ///
+    /// That is done anyway without it. Blocks are taken only if they hold the same bytes; but a file's end may lie in
+    /// another place than if all were packed anew, so the image does not follow from the input alone.
+    #[arg(long, overrides_with = "no_reuse")]
+    pub reuse: bool,
+
+    /// Pack everything anew
+    #[arg(long, overrides_with = "reuse")]
+    pub no_reuse: bool,
 }
 
 /// Start an image in QEMU

@@ -33,6 +33,8 @@ pub struct Config {
     pub text_menu: bool,
     pub compressor: Option<String>,
     pub block_size: Option<String>,
+    pub order: Option<PathBuf>,
+    pub reuse: Option<bool>,
     pub debian: Option<Debian>,
     /// The bundles a root is split into: what `[[bundle]]` says, or the default.
     #[serde(skip)]
@@ -84,6 +86,8 @@ const KEYS: &[&str] = &[
     "text-menu",
     "compressor",
     "block-size",
+    "order",
+    "reuse",
     "debian",
     "bundle",
 ];
@@ -127,9 +131,14 @@ impl Config {
 
     fn anchor_paths(&mut self, folder: &Path) {
         let words = [Path::new("running"), Path::new("none")];
-        for path in
-            [&mut self.root, &mut self.kernel, &mut self.output, &mut self.busybox, &mut self.boot_files]
-        {
+        for path in [
+            &mut self.root,
+            &mut self.kernel,
+            &mut self.output,
+            &mut self.busybox,
+            &mut self.boot_files,
+            &mut self.order,
+        ] {
             if let Some(path) =
                 path.as_mut().filter(|path| path.is_relative() && !words.contains(&path.as_path()))
             {
@@ -208,6 +217,8 @@ mod tests {
             text-menu = true
             compressor = "xz"
             block-size = "1M"
+            order = "boot.order"
+            reuse = false
             [debian]
             suite = "bookworm"
             packages = ["vim"]
@@ -225,7 +236,10 @@ mod tests {
     fn every_flag_has_its_key_as_the_help_says() {
         let command = crate::cli::Cli::command();
         let build = command.find_subcommand("build-iso").unwrap();
-        let flags = build.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "config");
+        let flags = build
+            .get_arguments()
+            .filter_map(clap::Arg::get_long)
+            .filter(|flag| !["config", "no-reuse"].contains(flag));
         let flags: BTreeSet<&str> = flags.map(|flag| if flag == "debian" { "suite" } else { flag }).collect();
         let keys = KEYS
             .iter()

@@ -114,9 +114,9 @@ fn cache_folder(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf
 
 /// The hash FNV-1a of 64 bits: short names for records, whose contents say what they are of.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ impl Bench {
             command.env_remove(name);
         }
         command.current_dir(self.folder.path()).env("LIVEKIT_LIB", self.path("lib")).env_remove("TMPDIR");
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command.env("SOURCE_DATE_EPOCH", "1700000000").args([
             "build-iso",
             "--root",
@@ -284,6 +285,87 @@ fn rules_of_the_configuration_make_bundles() {
         assert_eq!(out.join(file).metadata().unwrap().nlink(), 1);
     }
     assert_eq!(out.join("tools/usr/bin").metadata().unwrap().mode(), 0o40_711);
+}
+
+/// Builds `out/a.iso` with more flags; what it said on standard error.
+fn build_again(bench: &Bench, flags: &[&str]) -> String {
+    let result = bench.command("out/a.iso").args(flags).output().unwrap();
+    let said = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert!(result.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn the_next_build_takes_what_has_not_changed() {
+    let bench = Bench::new();
+    bench.add_bulk(8);
+    let from_last = "of it as in out/a.iso";
+    assert!(!build_again(&bench, &[]).contains(from_last));
+    assert_eq!(names(&bench.path("cache/livekit")).len(), 1);
+    bench.write("root/usr/bin/new", b"new\n");
+    bench.write("root/home/it's [a] name", b"another\n");
+    // It is written over the image it takes from.
+    let said = build_again(&bench, &["--reuse"]);
+    assert!(said.contains(&format!("8.0 MiB {from_last}")), "{said}");
+    let out = bench.path("out");
+    run(
+        "xorriso",
+        &["-osirrox", "on", "-indev", "a.iso", "-extract", "/livekit/00-core.sb", "core.sb"],
+        &out,
+    );
+    run("unsquashfs", &["-no-progress", "-d", "core", "core.sb"], &out);
+    for file in ["srv/bulk", "usr/bin/new", "usr/bin/one", "home/it's [a] name"] {
+        assert!(
+            fs::read(out.join("core").join(file)).unwrap()
+                == fs::read(bench.path("root").join(file)).unwrap()
+        );
+    }
+    for (flags, taken) in [(&["--no-reuse"][..], false), (&[], false), (&["--no-reuse", "--reuse"], true)] {
+        assert_eq!(build_again(&bench, flags).contains(from_last), taken, "{flags:?}");
+    }
+    // With other blocks nothing fits, and a record may be of a file that is something else by now.
+    assert!(!build_again(&bench, &["--reuse", "--block-size", "64K"]).contains(from_last));
+    fs::write(bench.path("out/a.iso"), vec![7; 20 << 20]).unwrap();
+    let said = build_again(&bench, &["--reuse"]);
+    assert!(said.contains("00-core.sb is packed anew: ") && !said.contains(from_last), "{said}");
+    fs::remove_file(bench.path("out/a.iso")).unwrap();
+    assert!(build_again(&bench, &["--reuse"]).contains("a.iso is gone: all is packed anew."));
+}
+
+#[test]
+fn what_is_read_first_comes_first() {
+    let bench = Bench::new();
+    bench.add_bulk(1);
+    let bulk = fs::read(bench.path("root/srv/bulk")).unwrap();
+    let files = ["usr/bin/a", "usr/lib/b", "usr/lib/c"];
+    for (number, file) in (1..).zip(files) {
+        bench.write(&format!("root/{file}"), &bulk[number..300_000 + number]);
+    }
+    bench.write("boot.order", b"# first\n/lib/c\n/none\nusr/bin/a\n");
+    bench.write("livekit.toml", b"order = 'boot.order'\n");
+    let said = build_again(&bench, &[]);
+    assert!(said.contains("2 files of 3 in the order are in the root"), "{said}");
+    let out = bench.path("out");
+    run(
+        "xorriso",
+        &["-osirrox", "on", "-indev", "a.iso", "-extract", "/livekit/00-core.sb", "core.sb"],
+        &out,
+    );
+    let image = fs::read(out.join("core.sb")).unwrap();
+    // Random bytes are stored as they are.
+    let place = |number: usize| {
+        image
+            .windows(64)
+            .position(|window| window == &bulk[number..64 + number])
+            .expect("it is in the bundle")
+    };
+    let places = [3, 1, 2].map(place);
+    assert!(places.is_sorted() && places[0] < 4096, "{places:?}");
+    let result = bench.command("out/b.iso").args(["--order", "none.order"]).output().unwrap();
+    assert_eq!(result.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&result.stderr).contains("error: cannot read the order none.order: No such")
+    );
 }
 
 #[test]

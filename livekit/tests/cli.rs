@@ -50,6 +50,9 @@ fn help_suffices_offline() {
         "--text-menu",
         "--compressor",
         "--block-size",
+        "--order",
+        "--reuse",
+        "--no-reuse",
         "--quiet",
     ];
     for flag in flags {

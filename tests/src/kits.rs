@@ -44,6 +44,8 @@ impl Kit {
             let iso = folder.join("live.iso");
             let mut build = std::process::Command::new(&programs.livekit);
             build.arg("build-iso").arg("--root").arg(root).arg("--output").arg(&iso);
+            // Without a home it keeps no record of the image.
+            build.env_remove("HOME").env_remove("XDG_CACHE_HOME");
             output(build.args(["--append", MENU_APPEND]).env("SOURCE_DATE_EPOCH", EPOCH));
             let medium = folder.join("medium");
             let extract = ["-osirrox", "on:auto_chmod_on", "-indev"];

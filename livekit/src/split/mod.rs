@@ -16,7 +16,9 @@ use bundles::Wanted;
 
 use owners::Owners;
 use rules::PathPatterns;
-pub use rules::{KEYS, Pattern, Rule, Rules, Table};
+#[cfg(test)]
+use rules::Pattern;
+pub use rules::{KEYS, Rule, Rules, Table};
 
 use crate::error::Result;
 use crate::root::Selection;

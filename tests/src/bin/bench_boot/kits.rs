@@ -138,6 +138,8 @@ impl Kit {
             let mut build = Command::new(&programs.livekit);
             build.arg("build-iso").arg("--root").arg(&root.path).arg("--output").arg(&iso);
             build.args(["--text-menu", "--timeout", "0"]).env("SOURCE_DATE_EPOCH", EPOCH);
+            // Without a home it keeps no record of the image.
+            build.env_remove("HOME").env_remove("XDG_CACHE_HOME");
             output(build.args(flags));
             let medium = folder.join("medium");
             let extract = ["-osirrox", "on:auto_chmod_on", "-indev"];
