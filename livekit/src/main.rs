@@ -14,7 +14,6 @@ mod inits;
 mod interrupt;
 mod kernel;
 mod kit_bundle;
-mod last_image;
 mod order;
 mod output;
 mod qemu;

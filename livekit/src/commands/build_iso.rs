@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bundles::{Bundle, PackOptions, Wanted};
+use bundles::{PackOptions, Wanted};
 use iso::grub::{BootFiles, Firmware};
 use iso::menu::Menu;
-use iso::{ImageOptions, Source, Tree, Written};
+use iso::{ImageOptions, Source, Tree};
 
 use crate::build_id::BuildId;
 use crate::busybox;
@@ -18,7 +18,6 @@ use crate::inits::{self, InitSystem};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::kit_bundle::{self, KitBundle};
-use crate::last_image::{LastImage, Record};
 use crate::order::Order;
 use crate::output::{Output, size};
 use crate::root::survey::{Survey, survey};
@@ -48,7 +47,6 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     let kernel = Kernel::find(root.path(), settings.kernel.as_deref())?;
     output.status(format!("Kernel {} ({})", kernel.version, kernel.image.display()));
     let boot_files = find_boot_files(settings, root.path())?;
-    let record = Record::of(&settings.name, &settings.root);
     let build = Build {
         settings,
         root: &root,
@@ -56,7 +54,6 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
         programs: &programs,
         work: &work,
         order: order.map(|order| in_root(&order, &root, output)).unwrap_or_default(),
-        last: record.as_ref().filter(|_| settings.reuse).and_then(|record| last_image(record, output)),
         output,
     };
 
@@ -68,15 +65,12 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     made.push(build.pack_kit()?);
     made.push(initramfs);
     let image = build.image(&folder, &boot_files, &made)?;
-    if let Some(record) = record {
-        build.remember(&record, &folder, &made, &image);
-    }
 
     for file in &made {
         output.status(format!("{:>12}  {}", size(file.bytes), file.name()));
     }
     let seconds = started.elapsed().as_secs();
-    output.status(format!("{:>12}  {} in {seconds} s", size(image.size), settings.output.display()));
+    output.status(format!("{:>12}  {} in {seconds} s", size(image), settings.output.display()));
     Ok(())
 }
 
@@ -86,22 +80,6 @@ fn in_root(order: &Order, root: &Root, output: &Output) -> Vec<PathBuf> {
     let (found, all) = (paths.len(), order.len());
     output.status(format!("{found} files of {all} in the order are in the root; they are laid out first."));
     paths
-}
-
-/// The image whose bundles hold what is unchanged, if there is one.
-fn last_image(record: &Record, output: &Output) -> Option<LastImage> {
-    match record.read() {
-        Ok(Some(last)) if last.path.is_file() => Some(last),
-        Ok(Some(last)) => {
-            output.status(format!("{} is gone: all is packed anew.", last.path.display()));
-            None
-        }
-        Ok(None) => None,
-        Err(error) => {
-            output.status(format!("All is packed anew: {}.", error.message()));
-            None
-        }
-    }
 }
 
 /// A full disk may show in any step.
@@ -170,8 +148,6 @@ struct Build<'a> {
     work: &'a Scratch,
     /// Files of the root that are laid out first.
     order: Vec<PathBuf>,
-    /// Whose bundles unchanged blocks are taken from.
-    last: Option<LastImage>,
     output: &'a Output,
 }
 
@@ -253,35 +229,6 @@ impl Build<'_> {
         Ok(Made { path, place: name.to_owned(), bytes: packed.bytes })
     }
 
-    /// The bundle of this name in the last image. It is only a shortcut: whatever is wrong with it means to pack anew.
-    fn last_bundle(&self, name: &str) -> Option<Bundle> {
-        let last = self.last.as_ref()?;
-        let bundle = Bundle::open_at(&last.path, last.offset_of(name)?).and_then(|bundle| {
-            bundle.tree()?;
-            Ok(bundle)
-        });
-        match bundle {
-            Ok(bundle) => Some(bundle),
-            Err(error) => {
-                let reason = from_chain(&error);
-                self.output.status(format!("{name} is packed anew: {}.", reason.message()));
-                None
-            }
-        }
-    }
-
-    /// Writes down where the bundles lie, for the next build. The image is complete, with or without.
-    fn remember(&self, record: &Record, folder: &Path, made: &[Made], image: &Written) {
-        let bundle = |file: &Made| {
-            let place = image.places.get(&format!("/{}/{}", self.settings.name, file.place))?;
-            file.place.ends_with(".sb").then(|| (file.place.clone(), *place))
-        };
-        let path = folder.join(self.settings.output.file_name().unwrap_or_default());
-        if let Err(error) = record.write(&path, made.iter().filter_map(bundle)) {
-            self.output.status(format!("The next build packs all anew: {}.", error.message()));
-        }
-    }
-
     fn initramfs(&self) -> Result<Made> {
         let step = self.output.step("Making the initramfs");
         let tree =
@@ -314,7 +261,7 @@ impl Build<'_> {
     }
 
     /// Writes the image, which takes `made` up: those files are gone then.
-    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<Written> {
+    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<u64> {
         let settings = self.settings;
         let sizes: Vec<u64> = made.iter().map(|file| file.bytes).collect();
         space::check_before_writing(folder, &sizes, length(&self.kernel.image)?)?;
@@ -343,7 +290,7 @@ impl Build<'_> {
             self.output.warning(warning);
         }
         step.done(size(written.size));
-        Ok(written)
+        Ok(written.size)
     }
 
     /// The id of an image of `contents`: with SOURCE_DATE_EPOCH that of the image as it is without one.
