@@ -13,6 +13,7 @@ mod directory;
 #[cfg(test)]
 mod directory_tests;
 pub mod filter;
+mod merge;
 mod oci;
 #[cfg(test)]
 mod oci_tests;
@@ -22,6 +23,7 @@ mod view;
 pub use archive::{ArchiveOptions, archive};
 pub use bundle::bundle;
 pub use directory::{Wanted, directory};
+pub use merge::merge;
 pub use oci::{ImageLayer, oci, oci_layers};
 
 /// What becomes a bundle.

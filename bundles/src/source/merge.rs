@@ -1,0 +1,171 @@
+//! Several sources as one.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::{Contents, FileReader, Source};
+use crate::{ContentId, Error, Kind, Node, NodeId, Tree};
+
+/// Lays sources over each other as overlayfs does layers, the first at the bottom: what a later one has replaces what is
+/// there by that name, but for directories, which get the names of both. Whiteouts and opaque directories take away what
+/// is below them, and stay for the bundles further down.
+///
+/// # Errors
+/// There are more files than a bundle can have.
+pub fn merge(sources: Vec<Source>) -> Result<Source, Error> {
+    let mut merged = Tree::new(Node::directory());
+    let mut contents = Merged { parts: Vec::new() };
+    let mut warnings = Vec::new();
+    let mut first = 0;
+    for source in sources {
+        let next = lay_over(&mut merged, &source.tree, first)?;
+        contents.parts.push((first, source.contents));
+        warnings.extend(source.warnings);
+        first = next;
+    }
+    Ok(Source { tree: merged, contents: Box::new(contents), warnings })
+}
+
+/// Copies a tree, whose contents are counted from `first` on, over another. Returns the first number that is free.
+fn lay_over(merged: &mut Tree, tree: &Tree, first: u64) -> Result<u64, Error> {
+    let mut next = first;
+    let mut copy = |merged: &mut Tree, path: &Path, id: NodeId| {
+        let mut node = tree.node(id).clone();
+        match &mut node.kind {
+            Kind::Directory(names) => names.clear(),
+            Kind::File { content, .. } => {
+                content.0 += first;
+                next = next.max(content.0 + 1);
+            }
+            _ => {}
+        }
+        if is_opaque(&node) {
+            forget_below(merged, path);
+        }
+        let refused =
+            |error: crate::TreeError| Error::Refused { path: path.to_owned(), reason: error.to_string() };
+        merged.insert(path, node).map_err(refused)
+    };
+    copy(merged, Path::new(""), Tree::ROOT)?;
+    let links = tree.link_counts();
+    let mut copied: HashMap<NodeId, NodeId> = HashMap::new();
+    let mut walk = tree.walk();
+    while let Some((path, _, id)) = walk.advance() {
+        if let Some(&node) = copied.get(&id) {
+            let refused =
+                |error: crate::TreeError| Error::Refused { path: path.to_owned(), reason: error.to_string() };
+            merged.link(path, node).map_err(refused)?;
+            continue;
+        }
+        let node = copy(merged, path, id)?;
+        if links[id.index()] > 1 && !tree.node(id).is_directory() {
+            copied.insert(id, node);
+        }
+    }
+    Ok(next)
+}
+
+/// overlayfs.rst, "whiteouts and opaque directories".
+fn is_opaque(node: &Node) -> bool {
+    let is = |name: &str| node.xattrs.iter().any(|xattr| xattr.name == name && xattr.value == b"y");
+    node.is_directory() && (is("trusted.overlay.opaque") || is("user.overlay.opaque"))
+}
+
+fn forget_below(tree: &mut Tree, path: &Path) {
+    if let Some(id) = tree.find(path)
+        && let Kind::Directory(names) = &mut tree.node_mut(id).kind
+    {
+        names.clear();
+    }
+}
+
+struct Merged {
+    /// The number of the first content of each source, and its contents.
+    parts: Vec<(u64, Box<dyn Contents>)>,
+}
+
+impl Contents for Merged {
+    fn open(&mut self, content: ContentId) -> Result<Box<dyn FileReader + '_>, Error> {
+        let after = self.parts.partition_point(|(first, _)| *first <= content.0);
+        // Sources without files have the same first number as the one after them, which is the last of those.
+        let (first, contents) = &mut self.parts[after.saturating_sub(1)];
+        contents.open(ContentId(content.0 - *first))
+    }
+
+    fn stored_order(&self) -> bool {
+        self.parts.iter().any(|(_, contents)| contents.stored_order())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+
+    use super::*;
+    use crate::source::directory;
+    use crate::{Device, Wanted, Xattr};
+
+    fn source(top: &Path, files: &[(&str, &str)]) -> Source {
+        for (name, text) in files {
+            let path = top.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::create_dir_all(top).unwrap();
+        directory(top, &mut |_, _| Wanted::Keep).unwrap()
+    }
+
+    /// Names with what is in the files; directories end in a slash.
+    fn view(source: &mut Source) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (path, id) in source.tree.walk() {
+            let path = path.display();
+            lines.push(match &source.tree.node(id).kind {
+                Kind::Directory(_) => format!("{path}/"),
+                Kind::File { content, .. } => {
+                    let mut text = String::new();
+                    source.contents.open(*content).unwrap().read_to_string(&mut text).unwrap();
+                    format!("{path}={text}")
+                }
+                other => format!("{path} {other:?}"),
+            });
+        }
+        lines
+    }
+
+    #[test]
+    fn later_ones_win_and_directories_are_shared() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = source(&dir.path().join("1"), &[("etc/a", "1"), ("etc/b", "1"), ("file/below", "1")]);
+        let none = source(&dir.path().join("2"), &[]);
+        let three = source(&dir.path().join("3"), &[("etc/b", "3"), ("file", "3"), ("usr/c", "3")]);
+        fs::hard_link(dir.path().join("3/usr/c"), dir.path().join("3/usr/d")).unwrap();
+        drop(three);
+        let three = source(&dir.path().join("3"), &[]);
+        let mut merged = merge(vec![one, none, three]).unwrap();
+        assert_eq!(view(&mut merged), ["etc/", "etc/a=1", "etc/b=3", "file=3", "usr/", "usr/c=3", "usr/d=3"]);
+        let find = |name: &str| merged.tree.find(Path::new(name)).unwrap();
+        assert_eq!(find("usr/c"), find("usr/d"));
+        assert!(!merged.contents.stored_order());
+    }
+
+    #[test]
+    fn what_hides_takes_away_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = source(&dir.path().join("1"), &[("a/x", "1"), ("b/y", "1"), ("c", "1")]);
+        let mut above = source(&dir.path().join("2"), &[("a/z", "2")]);
+        let id = above.tree.find(Path::new("a")).unwrap();
+        let opaque = Xattr { name: "trusted.overlay.opaque".into(), value: b"y".to_vec() };
+        above.tree.node_mut(id).xattrs.push(opaque.clone());
+        for name in ["b", "c"] {
+            let kind = Kind::CharDevice(Device::WHITEOUT);
+            above.tree.insert(Path::new(name), Node { kind, ..Node::directory() }).unwrap();
+        }
+        let mut merged = merge(vec![below, above]).unwrap();
+        let whiteout = "CharDevice(Device { major: 0, minor: 0 })";
+        assert_eq!(view(&mut merged), ["a/", "a/z=2", &format!("b {whiteout}"), &format!("c {whiteout}")]);
+        let id = merged.tree.find(Path::new("a")).unwrap();
+        assert_eq!(merged.tree.node(id).xattrs, [opaque]);
+    }
+}
