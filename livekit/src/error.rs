@@ -9,7 +9,6 @@ pub use live::error::{AtPath, Error};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How a command that came to its end ended; decides the exit code.
-#[expect(dead_code, reason = "packing and verifying are next")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// As asked. Exit code 0.

@@ -22,6 +22,7 @@ pub enum BundleCommand {
     Cat(Cat),
     Extract(Extract),
     Info(Info),
+    Verify(Verify),
 }
 
 /// List what is in a bundle
@@ -126,6 +127,22 @@ pub struct Info {
     /// As JSON, an object on each line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Look for damage in bundles
+///
+/// Reads every table and every block. What is wrong is said with the path of the file and the place in the bundle, in
+/// bytes. A bundle without checksums of its own cannot tell every damage: xz and zstd find nearly all, lz4 and blocks
+/// that are not compressed little.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle verify /media/stick/livekit/*.sb
+
+Exit code: 0 nothing is wrong; 1 something is, or a bundle could not be read; 2 wrong usage."#)]
+pub struct Verify {
+    /// The bundles
+    #[arg(value_name = "BUNDLE", required = true)]
+    pub bundles: Vec<PathBuf>,
 }
 
 /// Show which bundles a build would make of a root, without packing

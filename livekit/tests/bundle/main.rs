@@ -3,3 +3,4 @@
 mod extract;
 mod place;
 mod read;
+mod verify;

@@ -9,6 +9,7 @@ mod names;
 mod plan;
 mod summary;
 pub mod target;
+mod verify;
 
 use bundles::{Device, Kind};
 
@@ -23,6 +24,7 @@ pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure
         BundleCommand::List(flags) => list::list(&flags, output)?,
         BundleCommand::Cat(flags) => cat::cat(&flags, output)?,
         BundleCommand::Extract(flags) => return Ok(extract::extract(&flags, output)?),
+        BundleCommand::Verify(flags) => return Ok(verify::verify(&flags, output)?),
         BundleCommand::Info(flags) => info::info(&flags, output)?,
     }
     Ok(Ending::Done)
