@@ -52,6 +52,11 @@ impl Order {
         found.filter(|path| seen.insert(path.clone())).collect()
     }
 
+    /// The paths, as a tree has them.
+    pub fn into_paths(self) -> Vec<PathBuf> {
+        self.0
+    }
+
     /// How many paths there are.
     pub fn len(&self) -> usize {
         self.0.len()

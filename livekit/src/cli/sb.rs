@@ -16,10 +16,36 @@ pub struct Sb {
 
 #[derive(Debug, Subcommand)]
 pub enum SbCommand {
+    #[command(name = "dir2sb")]
+    DirToSb(DirToSb),
     #[command(name = "sb2dir")]
     SbToDir(SbToDir),
     #[command(name = "rmsbdir")]
     RemoveSbDir(RemoveSbDir),
+}
+
+/// Make a bundle of a directory
+///
+/// Of a directory whose own name ends in .sb (as sb2dir makes them) the bundle has what is in it; without FILE.sb the
+/// directory is replaced by the file of its name, and is gone then. Of any other directory, but for one called
+/// squashfs-root, the bundle has the directory itself; FILE.sb must be given. A file that is there is never replaced.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit sb dir2sb 05-tools.sb                a directory, turned into the file
+  livekit sb dir2sb 05-tools.sb 06-copy.sb     a directory, which stays
+  livekit sb dir2sb opt 05-tools.sb            a bundle with /opt
+
+Other than in Slax: compressed with zstd in blocks of 128 KiB, which a live system reads faster than xz in blocks of
+1 MiB (`livekit bundle pack --compressor xz --block-size 1M` makes those); a directory is replaced only if all of it is
+in the bundle, it is no mount point, and nothing is mounted in it."#)]
+pub struct DirToSb {
+    /// The directory
+    #[arg(value_name = "DIR[.sb]")]
+    pub directory: PathBuf,
+
+    /// The bundle to write
+    #[arg(value_name = "FILE.sb")]
+    pub file: Option<PathBuf>,
 }
 
 /// Unpack a bundle to a directory

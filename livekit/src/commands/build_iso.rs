@@ -220,7 +220,7 @@ impl Build<'_> {
             order: self.order.clone(),
             ..PackOptions::default()
         };
-        let mut progress = |progress: bundles::Progress| step.bytes(progress.bytes, progress.total_bytes);
+        let mut progress = |progress: bundles::Progress| step.amounts(progress.into());
         let packed = bundles::source::directory(source, wanted)
             .and_then(|source| bundles::pack(source, &path, &options, &mut progress))
             .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;

@@ -132,6 +132,16 @@ impl Style {
     }
 }
 
+impl From<bundles::Progress> for Amounts {
+    fn from(progress: bundles::Progress) -> Self {
+        Amounts {
+            files: (progress.files, progress.total_files),
+            bytes: (progress.bytes, progress.total_bytes),
+            written: Some(progress.written),
+        }
+    }
+}
+
 impl Amounts {
     /// Files and ratio: what the bar itself has no place for.
     fn shown(self) -> String {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use debian::DebianOptions;
 pub use real_paths::RealPaths;
-pub use selection::Selection;
+pub use selection::{Selection, inside};
 
 use crate::error::{AtPath, Error, Result};
 use crate::output::Output;

@@ -8,15 +8,6 @@ use std::process::Command;
 use crate::place::{Place, text};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// All there is to know of a tree but holes, as others see it.
-fn facts(place: &Place, tree: &str) -> Vec<String> {
-    let all = "cd \"$0\" && find . -exec stat -c '%n %F %a %u %g %Y %h %t:%T %N' {} + && \
-        getfattr -R -h -d -m - -e hex . && find . -type f -exec sha256sum {} +";
-    let mut lines: Vec<String> = place.run("bash", &["-c", all, tree]).lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
-}
-
 #[test]
 fn what_comes_out_is_what_went_in() {
     let place = Place::with_bundle();
@@ -25,7 +16,7 @@ fn what_comes_out_is_what_went_in() {
     let line = stderr.lines().last().unwrap();
     assert!(line.starts_with("Unpacking x.sb to x: 5 files, 390.6 KiB ("), "{stderr}");
     place.run("unsquashfs", &["-quiet", "-no-progress", "-d", "theirs", "x.sb"]);
-    assert_eq!(facts(&place, "theirs"), facts(&place, "x"));
+    assert_eq!(place.facts("theirs"), place.facts("x"));
     assert_eq!(place.names(""), ["theirs", "tree", "x", "x.sb"]);
 }
 
@@ -120,9 +111,9 @@ fn sb2dir_turns_the_file_into_a_directory() {
     place.run("unsquashfs", &["-quiet", "-no-progress", "-d", "theirs", "x.sb"]);
     let marker = place.path("05-x.sb/.livekit-sb2dir");
     assert!(fs::metadata(&marker).unwrap().is_file());
-    let made = facts(&place, "05-x.sb");
+    let made = place.facts("05-x.sb");
     let made: Vec<String> = made.into_iter().filter(|line| !line.contains(".livekit-sb2dir")).collect();
-    assert_eq!(made, facts(&place, "theirs"));
+    assert_eq!(made, place.facts("theirs"));
     let (code, stdout, stderr) = place.livekit(&["sb", "rmsbdir", "05-x.sb/"]);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
     assert_eq!(place.names(""), ["theirs", "tree", "x.sb"]);

@@ -1,6 +1,8 @@
 //! `livekit bundle` and `livekit sb`, run from outside and judged by squashfs-tools. Owners and devices need root.
 
+mod dir2sb;
 mod extract;
+mod pack;
 mod place;
 mod read;
 mod verify;

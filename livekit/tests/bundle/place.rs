@@ -73,6 +73,24 @@ impl Place {
         names
     }
 
+    /// All there is to know of a tree but holes, as others see it.
+    pub fn facts(&self, tree: &str) -> Vec<String> {
+        let all = "cd \"$0\" && find . -exec stat -c '%n %F %a %u %g %Y %h %t:%T %N' {} + && \
+            getfattr -R -h -d -m - -e hex . && find . -type f -exec sha256sum {} +";
+        let mut lines: Vec<String> =
+            self.run("bash", &["-c", all, tree]).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The same of what unsquashfs makes of a bundle.
+    pub fn facts_unpacked(&self, bundle: &str) -> Vec<String> {
+        self.run("unsquashfs", &["-quiet", "-no-progress", "-d", "unpacked", bundle]);
+        let facts = self.facts("unpacked");
+        fs::remove_dir_all(self.path("unpacked")).unwrap();
+        facts
+    }
+
     pub fn size(&self, name: &str) -> u64 {
         fs::metadata(self.path(name)).unwrap().len()
     }

@@ -6,7 +6,10 @@ mod info;
 mod largest;
 mod list;
 mod names;
+mod pack;
+pub mod packing;
 mod plan;
+pub mod sources;
 mod summary;
 pub mod target;
 mod verify;
@@ -20,6 +23,7 @@ use crate::output::Output;
 /// Does one of the commands.
 pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure> {
     match command {
+        BundleCommand::Pack(flags) => return pack::pack(&flags, output),
         BundleCommand::Plan(flags) => plan::plan(flags, output)?,
         BundleCommand::List(flags) => list::list(&flags, output)?,
         BundleCommand::Cat(flags) => cat::cat(&flags, output)?,

@@ -7,7 +7,6 @@ use bundles::BundleName;
 use crate::error::{AtPath, Error, Failure, Result};
 
 /// Checks that `path` can be written, before anything is read for it. One that is there is refused, unless `replace`.
-#[cfg_attr(not(test), expect(dead_code, reason = "packing is next"))]
 pub fn check(path: &Path, replace: bool) -> Result<(), Failure> {
     let name = path.file_name().and_then(|name| name.to_str());
     if name.and_then(BundleName::parse).is_none() {
