@@ -1,6 +1,10 @@
 //! Bundles, read without mounting them. Nothing in a bundle is trusted: an error names the file and the place in it.
 
 mod contents;
+#[cfg(test)]
+mod crafted;
+#[cfg(test)]
+mod crafted_tests;
 mod diff;
 mod extract;
 mod figures;
