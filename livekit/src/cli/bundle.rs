@@ -24,6 +24,8 @@ pub enum BundleCommand {
     Extract(Extract),
     Info(Info),
     Verify(Verify),
+    Diff(Diff),
+    Convert(Convert),
 }
 
 /// How a bundle is compressed.
@@ -227,6 +229,63 @@ pub struct Verify {
     /// The bundles
     #[arg(value_name = "BUNDLE", required = true)]
     pub bundles: Vec<PathBuf>,
+}
+
+/// Compare two bundles
+///
+/// A line for each path that differs: A added, D removed (in A only), M changed, with what changed: type, mode, owner,
+/// size, time, content, target, device, xattrs, links.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle diff old/00-core.sb new/00-core.sb
+      M etc/os-release (content, size, time)
+      A usr/bin/new
+      D usr/bin/old
+
+--json: an object on each line, with path, change (added, removed, changed) and, of what changed, a list.
+
+Exit code, as of diff(1): 0 the same; 1 different; 2 could not compare, or wrong usage."#)]
+pub struct Diff {
+    /// The older one
+    #[arg(value_name = "A.sb")]
+    pub before: PathBuf,
+
+    /// The newer one
+    #[arg(value_name = "B.sb")]
+    pub after: PathBuf,
+
+    /// As JSON, an object on each line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Make an old bundle usable: whiteouts of aufs become those of overlayfs
+///
+/// Bundles and sessions of Slax hide files of lower layers by names as aufs has them: `.wh.NAME` hides NAME, `.wh..wh..opq`
+/// everything below a directory. The union here is overlayfs, which wants a character device 0,0 and an attribute. The
+/// new bundle has those instead, and is compressed anew. OLD.sb stays as it is.
+#[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  livekit bundle convert changes-old.sb 80-changes.sb
+  livekit bundle convert --compressor xz --block-size 1M 05-old.sb 05-new.sb
+
+A bundle without such names is compressed anew all the same: this is also how the compressor or block size of a bundle
+is changed. What was translated is said on standard error; the answer on standard output is the path of the bundle."#)]
+pub struct Convert {
+    /// The bundle to read
+    #[arg(value_name = "OLD.sb")]
+    pub old: PathBuf,
+
+    /// The bundle to write
+    #[arg(value_name = "NEW.sb")]
+    pub new: PathBuf,
+
+    #[command(flatten)]
+    pub compressing: Compressing,
+
+    /// Replace a bundle that is there
+    #[arg(long, short)]
+    pub force: bool,
 }
 
 /// Show which bundles a build would make of a root, without packing

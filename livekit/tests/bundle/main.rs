@@ -1,5 +1,6 @@
 //! `livekit bundle` and `livekit sb`, run from outside and judged by squashfs-tools. Owners and devices need root.
 
+mod diff;
 mod dir2sb;
 mod extract;
 mod pack;

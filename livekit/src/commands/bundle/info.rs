@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use bundles::{Bundle, Superblock};
-use serde_json::{Value, json};
+use bundles::{Bundle, Figures, Superblock};
+use serde_json::{Map, Value, json};
 
 use super::from_bundle;
 use super::summary::{Summary, compressor};
@@ -36,6 +36,7 @@ struct Facts<'a> {
     path: &'a Path,
     superblock: Superblock,
     compressor: String,
+    figures: Figures,
     summary: Summary,
 }
 
@@ -44,45 +45,46 @@ impl<'a> Facts<'a> {
         let bundle = Bundle::open(path).map_err(|error| from_bundle(&error))?;
         let superblock = *bundle.superblock();
         let options = bundle.compressor_options().map_err(|error| from_bundle(&error))?;
-        let summary = Summary::of(&bundle).map_err(|error| from_bundle(&error))?;
+        let figures = Figures::of(&bundle, 0).map_err(|error| from_bundle(&error))?;
+        let summary = Summary::of(bundle.tree().map_err(|error| from_bundle(&error))?);
         Ok(Facts {
             path,
             superblock,
             compressor: compressor(superblock.compression, options.as_deref()),
+            figures,
             summary,
         })
     }
 
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (superblock, summary) = (&self.superblock, &self.summary);
+        let Facts { superblock, figures, summary, .. } = self;
         out.write_all(&shown(self.path.as_os_str()))?;
         writeln!(out)?;
         let mut line = |name: &str, text: String| writeln!(out, "  {name:<12}{text}");
         line("compressed", format!("{}, blocks of {} KiB", self.compressor, superblock.block_size >> 10))?;
         line("made", format!("{} UTC", utc::minute(superblock.made.into())))?;
-        let (used, bytes) = (superblock.bytes_used, summary.bytes);
+        let (used, bytes) = (superblock.bytes_used, figures.bytes);
         line("size", format!("{} of {}, {}", size(used), size(bytes), ratio(used, bytes)))?;
-        let kinds: Vec<String> = summary.kinds.iter().map(|(kind, n)| counted(*n, kind)).collect();
-        line("holds", kinds.join(", "))?;
-        let (files, names) = summary.hard_links;
-        if files > 0 {
-            line("hard links", format!("{} with {names} names", counted(files, "file")))?;
+        let kinds = self.counts().into_iter().filter(|(_, count)| *count > 0);
+        line("holds", kinds.map(|(kind, n)| counted(n, kind)).collect::<Vec<_>>().join(", "))?;
+        if figures.hard_links > 0 {
+            line("hard links", counted(figures.hard_links, "further name"))?;
         }
-        let (files, bytes) = summary.duplicates;
-        if files > 0 {
-            line("duplicates", format!("{}, {} not stored again", counted(files, "file"), size(bytes)))?;
+        if figures.duplicates > 0 {
+            let files = counted(figures.duplicates, "file");
+            line("duplicates", format!("{files}, {} not stored again", size(figures.duplicate_bytes)))?;
         }
-        if summary.holes > 0 {
-            line("holes", format!("{} of zeros not stored", size(summary.holes)))?;
+        if figures.holes > 0 {
+            line("holes", format!("{} of zeros not stored", size(figures.holes)))?;
         }
-        if summary.with_xattrs > 0 {
+        if figures.with_xattrs > 0 {
             let names: Vec<&str> = summary.xattrs.iter().map(String::as_str).collect();
             line(
                 "attributes",
-                format!("{} with {}", counted(summary.with_xattrs, "file"), names.join(", ")),
+                format!("{} with {}", counted(figures.with_xattrs, "file"), names.join(", ")),
             )?;
         }
-        let hidden = summary.count("whiteout");
+        let hidden = figures.whiteouts;
         if hidden + summary.opaque > 0 {
             let opaque = counted(summary.opaque, "opaque directory");
             line("overlay", format!("hides {}, {opaque}", counted(hidden, "name")))?;
@@ -98,13 +100,28 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
+    fn counts(&self) -> [(&'static str, u64); 7] {
+        let figures = &self.figures;
+        [
+            ("file", figures.files),
+            ("directory", figures.directories),
+            ("symlink", figures.symlinks),
+            ("device", figures.devices),
+            ("whiteout", figures.whiteouts),
+            ("fifo", figures.fifos),
+            ("socket", figures.sockets),
+        ]
+    }
+
     fn json(&self) -> Value {
-        let (superblock, summary) = (&self.superblock, &self.summary);
-        let (used, bytes) = (superblock.bytes_used, summary.bytes);
+        let Facts { superblock, figures, summary, .. } = self;
+        let (used, bytes) = (superblock.bytes_used, figures.bytes);
         #[expect(clippy::cast_precision_loss, reason = "a ratio of four digits")]
         let ratio = (bytes > 0).then(|| (used as f64 / bytes as f64 * 1e4).round() / 1e4);
         let largest: Vec<Value> =
             summary.largest.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect();
+        let counts: Map<String, Value> =
+            self.counts().into_iter().map(|(kind, count)| (kind.to_owned(), count.into())).collect();
         json!({
             "path": self.path.to_string_lossy(),
             "compressor": self.compressor,
@@ -113,15 +130,17 @@ impl<'a> Facts<'a> {
             "bytes": used,
             "content_bytes": bytes,
             "ratio": ratio,
-            "counts": summary.kinds,
+            "stored_bytes": figures.stored,
+            "metadata_bytes": figures.metadata,
+            "counts": counts,
             "fragments": superblock.fragments,
             "ids": superblock.ids,
-            "hard_links": {"files": summary.hard_links.0, "names": summary.hard_links.1},
-            "duplicates": {"files": summary.duplicates.0, "bytes": summary.duplicates.1},
-            "hole_bytes": summary.holes,
-            "xattrs": {"files": summary.with_xattrs, "names": summary.xattrs},
+            "hard_links": figures.hard_links,
+            "duplicates": {"files": figures.duplicates, "bytes": figures.duplicate_bytes},
+            "hole_bytes": figures.holes,
+            "xattrs": {"files": figures.with_xattrs, "names": summary.xattrs},
             "whiteouts": {
-                "overlay": summary.count("whiteout"),
+                "overlay": figures.whiteouts,
                 "overlay_opaque": summary.opaque,
                 "aufs": summary.aufs,
             },

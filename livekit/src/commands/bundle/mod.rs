@@ -1,6 +1,8 @@
 //! `livekit bundle`: what is done with bundles, one module for each.
 
 mod cat;
+mod convert;
+mod diff;
 pub mod extract;
 mod info;
 mod largest;
@@ -28,6 +30,8 @@ pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure
         BundleCommand::List(flags) => list::list(&flags, output)?,
         BundleCommand::Cat(flags) => cat::cat(&flags, output)?,
         BundleCommand::Extract(flags) => return Ok(extract::extract(&flags, output)?),
+        BundleCommand::Diff(flags) => return diff::diff(&flags, output),
+        BundleCommand::Convert(flags) => return convert::convert(&flags, output),
         BundleCommand::Verify(flags) => return Ok(verify::verify(&flags, output)?),
         BundleCommand::Info(flags) => info::info(&flags, output)?,
     }

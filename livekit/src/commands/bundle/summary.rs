@@ -1,37 +1,23 @@
-//! What a bundle amounts to.
+//! What a bundle has beyond its figures: attributes, what it hides, and where most of it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use bundles::{Bundle, Compression, Error, Kind, Node, NodeId, Tree};
+use bundles::{Compression, Kind, NodeId, Tree};
 
-use super::kind_name;
 use super::largest::DirectorySizes;
 
-/// How a bundle is compressed, and what is in it. Bytes are of contents before compression, each counted once however
-/// many names it has.
+/// What is told of a bundle's names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Nodes of each kind, by its name; the root is one.
-    pub kinds: BTreeMap<&'static str, u64>,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Bytes of blocks that are all zeros and not stored.
-    pub holes: u64,
-    /// Files with several names, and how many names those have.
-    pub hard_links: (u64, u64),
-    /// Files whose content is stored for another as well, and their bytes.
-    pub duplicates: (u64, u64),
-    /// Nodes with extended attributes.
-    pub with_xattrs: u64,
-    /// Names of the attributes.
+    /// Names of extended attributes.
     pub xattrs: BTreeSet<String>,
     /// Directories that hide what is below them in other bundles, by overlayfs' attribute.
     pub opaque: u64,
     /// Names that only aufs understands: whiteouts, opaque directories, and what it keeps for itself.
     pub aufs: u64,
-    /// The largest directories, with their bytes.
+    /// The largest directories, with the bytes of files in them before compression.
     pub largest: Vec<(String, u64)>,
 }
 
@@ -40,83 +26,34 @@ const LARGEST: usize = 8;
 
 impl Summary {
     /// Goes through all of a bundle's names.
-    pub fn of(bundle: &Bundle) -> Result<Self, Error> {
-        let tree = bundle.tree()?;
-        let mut gathering =
-            Gathering { summary: Summary::default(), stored: HashSet::new(), seen: HashSet::new() };
-        gathering.node(bundle, Tree::ROOT, tree.node(Tree::ROOT))?;
+    pub fn of(tree: &Tree) -> Self {
+        let mut summary = Summary::default();
         let mut sizes = DirectorySizes::default();
-        let names = tree.link_counts();
+        let mut seen = HashSet::new();
+        summary.attributes(tree, Tree::ROOT);
         let mut walk = tree.walk();
         while let Some((path, name, id)) = walk.advance() {
-            gathering.summary.aufs += u64::from(is_aufs(name));
-            let node = tree.node(id);
-            let count = u64::from(names[id.index()]);
-            if count > 1 && !node.is_directory() {
-                if !gathering.seen.insert(id) {
-                    continue;
-                }
-                gathering.summary.hard_links.0 += 1;
-                gathering.summary.hard_links.1 += count;
+            summary.aufs += u64::from(is_aufs(name));
+            if !seen.insert(id) {
+                continue;
             }
-            gathering.node(bundle, id, node)?;
-            if let Kind::File { size, .. } = node.kind {
+            summary.attributes(tree, id);
+            if let Kind::File { size, .. } = tree.node(id).kind {
                 sizes.add(path, size);
             }
         }
-        let mut summary = gathering.summary;
         let largest = sizes.largest(LARGEST).into_iter();
         summary.largest = largest.map(|(path, bytes)| (path.display().to_string(), bytes)).collect();
-        Ok(summary)
+        summary
     }
 
-    /// Nodes of a kind.
-    pub fn count(&self, kind: &str) -> u64 {
-        self.kinds.get(kind).copied().unwrap_or_default()
-    }
-}
-
-/// Where a content is: the same place is the same content.
-type Place = (u64, Option<(u32, u32)>, u64);
-
-struct Gathering {
-    summary: Summary,
-    stored: HashSet<Place>,
-    /// Nodes with several names.
-    seen: HashSet<NodeId>,
-}
-
-impl Gathering {
-    fn node(&mut self, bundle: &Bundle, _: NodeId, node: &Node) -> Result<(), Error> {
-        let summary = &mut self.summary;
-        *summary.kinds.entry(kind_name(&node.kind)).or_default() += 1;
-        summary.with_xattrs += u64::from(!node.xattrs.is_empty());
-        for xattr in &node.xattrs {
-            summary.xattrs.insert(xattr.name.to_string_lossy().into_owned());
+    fn attributes(&mut self, tree: &Tree, id: NodeId) {
+        for xattr in &tree.node(id).xattrs {
+            self.xattrs.insert(xattr.name.to_string_lossy().into_owned());
             let opaque = ["trusted.overlay.opaque", "user.overlay.opaque"];
             let is = opaque.iter().any(|name| xattr.name == *name) && xattr.value == b"y";
-            summary.opaque += u64::from(is);
+            self.opaque += u64::from(is);
         }
-        let Kind::File { size, content } = node.kind else { return Ok(()) };
-        summary.bytes += size;
-        let file = bundle.file(content)?;
-        let block_size = u64::from(bundle.superblock().block_size);
-        let mut stored = file.fragment().is_some();
-        let mut start = 0;
-        for (n, block) in (0..).zip(file.blocks()) {
-            if block.is_hole() {
-                summary.holes += block_size.min(size.saturating_sub(n * block_size));
-            } else if !stored || start == 0 {
-                start = block.start;
-                stored = true;
-            }
-        }
-        // A file of holes alone is nowhere.
-        if stored && !self.stored.insert((start, file.fragment(), size)) {
-            summary.duplicates.0 += 1;
-            summary.duplicates.1 += size;
-        }
-        Ok(())
     }
 }
 
@@ -124,7 +61,6 @@ impl Gathering {
 fn is_aufs(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".wh.")
 }
-
 /// `zstd:15`: the compressor and its level, where it has one. `options` are those stored behind the superblock, if they
 /// are not the usual ones (Documentation of squashfs' format: struct zstd_comp_opts and others).
 pub fn compressor(compression: Compression, options: Option<&[u8]>) -> String {
