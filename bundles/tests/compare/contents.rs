@@ -37,8 +37,9 @@ pub fn difference(source: &Path, copy: &Path, stored: Option<Stored>) -> Option<
     let mut count =
         Blocks { size: stored.map_or(PIECE, |stored| stored.block_size as usize), holes: 0, zeros: 0 };
     let mut hole = Holes { file: open(source), size, next: 0..0 };
+    let longest = usize::try_from(size).unwrap_or(PIECE).min(PIECE);
     let [mut left, mut right] =
-        [source, copy].map(|path| Pieces { path, file: open(path), buffer: vec![0; PIECE] });
+        [source, copy].map(|path| Pieces { path, file: open(path), buffer: vec![0; longest] });
     let mut offset = 0;
     while offset < size {
         let length = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);

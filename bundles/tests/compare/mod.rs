@@ -152,7 +152,8 @@ fn inode_of_parent(directory: &Path) -> u64 {
 /// The extended attributes that a squashfs can have.
 fn xattrs(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
     const LARGEST: usize = 64 << 10;
-    let mut list = vec![0; LARGEST];
+    // On the stack: memory from the kernel for each file takes longer than all else.
+    let mut list = [0; LARGEST];
     let length = match rustix::fs::llistxattr(path, &mut list[..]) {
         // What the kernel says of a squashfs in which nothing has attributes.
         Err(rustix::io::Errno::OPNOTSUPP) => 0,
@@ -161,11 +162,10 @@ fn xattrs(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let names = list[..length].split(|b| *b == 0);
     let names = names.filter(|name| NAMESPACES.iter().any(|space| name.starts_with(space)));
     let value = |name: &[u8]| {
-        let mut value = vec![0; LARGEST];
+        let mut value = [0; LARGEST];
         let length = rustix::fs::lgetxattr(path, name, &mut value[..])
             .unwrap_or_else(|e| panic!("cannot read an attribute of {path:?}: {e}"));
-        value.truncate(length);
-        value
+        value[..length].to_vec()
     };
     names.map(|name| (OsString::from_vec(name.to_vec()), value(name))).collect()
 }
