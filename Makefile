@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test bench-boot bench-order
+.PHONY: build install setup demo check unit vm test bench-boot bench-order bench-bundles
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -50,7 +50,7 @@ unit: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
 endif
 unit:
 	cargo test --quiet
-	cargo test --quiet -p tests --lib --bin bench_boot --test licences
+	cargo test --quiet -p tests --lib --bin bench_boot --bin bench_bundles --test licences
 
 # Whole machines, two at a time.
 vm: build
@@ -69,3 +69,9 @@ bench-boot: build
 # Reads from the medium until login, with files in any order and in that of the boot.
 bench-order: override BENCH += reads --alone
 bench-order: bench-boot
+
+# Packing beside mksquashfs and gensquashfs: docs/performance.md. BENCH='--write' puts the figures there.
+bench-bundles:
+	cargo build --release -p tests --bin bench_bundles
+	install -D -t $(BENCHED) $(RELEASE)/bench_bundles
+	$(SUDO) $(BENCHED)/bench_bundles $(BENCH)

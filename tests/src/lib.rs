@@ -9,6 +9,7 @@
 //! Everything panics with a full sentence when it cannot do its work: a test that cannot run has failed.
 
 pub mod cache;
+pub mod document;
 pub mod guest;
 pub mod kernels;
 pub mod kits;
@@ -17,6 +18,7 @@ pub mod programs;
 pub mod protocol;
 pub mod qmp;
 pub mod roots;
+pub mod tables;
 pub mod vm;
 
 pub use guest::Guest;

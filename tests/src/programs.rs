@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debugfs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
+    ("gensquashfs", "squashfs-tools-ng"),
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.fat", "dosfstools"),
@@ -24,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sgdisk", "gdisk"),
     ("tar", "tar"),
+    ("unsquashfs", "squashfs-tools"),
     ("xorriso", "xorriso"),
 ];
 

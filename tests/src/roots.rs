@@ -102,6 +102,18 @@ pub fn debian(kernel: Kernel) -> PathBuf {
     })
 }
 
+/// What is in [`debian`]'s tar, as a folder with its owners and attributes: root's work.
+pub fn debian_folder(kernel: Kernel) -> PathBuf {
+    let tar = debian(kernel);
+    let name = tar.file_name().expect("an entry has a name").to_string_lossy();
+    let key = Key::default().word("debian-folder 1").word(&name);
+    cache::entry(&format!("debian-folder-{kernel}"), &key, |folder| {
+        fs::create_dir(folder).expect("a new entry of the cache");
+        let options = ["--numeric-owner", "--same-owner", "--xattrs", "--xattrs-include=*", "-xpf"];
+        output(command("tar").args(options).arg(&tar).arg("-C").arg(folder));
+    })
+}
+
 /// A tar of Debian 12 without a kernel.
 fn debian_base() -> PathBuf {
     let key = Key::default().word("debian-base 1");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use tests::programs;
+use tests::{document, programs, tables};
 
 use boots::Medium;
 use initramfs::Initramfs;
@@ -15,12 +15,10 @@ use tables::{Table, grouped, seconds, whole};
 
 mod aims;
 mod boots;
-mod document;
 mod initramfs;
 mod kits;
 mod machine;
 mod reads;
-mod tables;
 
 const DOCUMENT: &str = "docs/performance.md";
 const BLOCK_SIZES: [&str; 5] = ["32K", "64K", "128K", "256K", "1M"];
