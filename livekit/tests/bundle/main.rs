@@ -6,4 +6,5 @@ mod extract;
 mod pack;
 mod place;
 mod read;
+mod trouble;
 mod verify;

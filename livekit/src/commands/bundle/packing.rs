@@ -6,7 +6,7 @@ use bundles::{PackOptions, Packed, Source};
 
 use super::from_bundle;
 use crate::cli::bundle::Compressing;
-use crate::error::{Ending, Failure, Result};
+use crate::error::{Ending, Error, Failure, Result};
 use crate::output::{Output, ratio, size};
 use crate::scratch::Unfinished;
 use crate::settings::{epoch, parse_block_size, parse_compressor};
@@ -40,12 +40,21 @@ pub fn make(
         read = progress.bytes;
         step.amounts(progress.into());
     })
-    .map_err(|error| from_bundle(&error).doing(format!("packing {name}")))?;
+    .map_err(|error| from_source(&error).doing(format!("packing {name}")))?;
     partial.keep();
     output.warnings(name, &packed.warnings);
     output.warnings(name, &unsteady(&packed));
     step.done(summary(&packed, read));
     Ok(packed)
+}
+
+/// An error of reading what becomes a bundle.
+pub fn from_source(error: &bundles::Error) -> Error {
+    let error = from_bundle(error);
+    if error.message().contains("Permission denied") {
+        return error.hint("run the command with sudo, or leave it out with --exclude");
+    }
+    error
 }
 
 /// Whether all that was there is in the bundle as it was.

@@ -9,7 +9,8 @@ use bundles::source::filter::{self, Patterns};
 use bundles::source::{self, ArchiveOptions, ImageLayer};
 use bundles::{Bundle, Kind, Source, Tree, Wanted, partial_name};
 
-use super::{from_bundle, target};
+use super::packing::from_source;
+use super::target;
 use crate::commands::sb::MARKER;
 use crate::error::{AtPath, Error, Result};
 use crate::output::Output;
@@ -45,7 +46,7 @@ impl Reading<'_> {
         if sources.len() == 1 {
             return sources.pop().ok_or_else(|| Error::new("nothing to pack"));
         }
-        source::merge(sources).map_err(|error| from_bundle(&error))
+        source::merge(sources).map_err(|error| from_source(&error))
     }
 
     fn one(&self, path: &Path) -> Result<Source> {
@@ -68,7 +69,7 @@ impl Reading<'_> {
                 }
             }
         }
-        .map_err(|error| from_bundle(&error))?;
+        .map_err(|error| from_source(&error))?;
         filter::exclude(&mut source.tree, self.exclude);
         step.done(format!("{} names", source.tree.walk().count()));
         Ok(source)
@@ -79,7 +80,7 @@ impl Reading<'_> {
         reopenable(path)?;
         let step = self.output.step(format!("Looking through {}", path.display()));
         let layers = source::oci_layers(path, &self.options()?);
-        let mut layers = layers.map_err(|error| from_bundle(&error))?;
+        let mut layers = layers.map_err(|error| from_source(&error))?;
         for layer in &mut layers {
             filter::exclude(&mut layer.source.tree, self.exclude);
         }
@@ -101,7 +102,7 @@ impl Reading<'_> {
             let left_out = own.contains(relative) || relative == Path::new(MARKER);
             if left_out { Wanted::Skip } else { wanted(relative, metadata) }
         })
-        .map_err(|error| from_bundle(&error))?;
+        .map_err(|error| from_source(&error))?;
         step.done(format!("{} names", source.tree.walk().count()));
         Ok(source)
     }
