@@ -87,8 +87,7 @@ pub(super) fn of_a_lower(mut xattrs: Vec<Xattr>) -> Result<Vec<Xattr>, String> {
     for own in xattrs.iter().filter_map(own) {
         if let "redirect" | "metacopy" = own.as_str() {
             return Err(format!(
-                "it is the upper of an overlay and has only a part of what it shows ({OVERLAY}{own})\n\
-                 hint: leave it out, or pack a copy of the union"
+                "it is the upper of an overlay and has only a part of what it shows ({OVERLAY}{own})"
             ));
         }
     }

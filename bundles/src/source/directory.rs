@@ -183,8 +183,10 @@ impl Walk<'_> {
         let Attributes { xattrs, unreadable } = attributes::read(file, &self.full(relative))
             .map_err(|e| Error::io("read the extended attributes of", self.full(relative))(e))?;
         self.unreadable += unreadable;
-        let xattrs = attributes::of_a_lower(xattrs)
-            .map_err(|reason| Error::Refused { path: self.full(relative), reason })?;
+        let xattrs = attributes::of_a_lower(xattrs).map_err(|reason| Error::Refused {
+            path: self.full(relative),
+            reason: format!("{reason}\nhint: leave it out, or pack a copy of the union"),
+        })?;
         Ok(Node {
             kind,
             mode: mode(metadata.mode()),

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::contents::ArchiveContents;
 use super::entries::{Broken, Entries, Entry, EntryKind};
 use super::stream::Stream;
+use crate::source::attributes::of_a_lower;
 use crate::{Error, Kind, Node, NodeId, Tree, TreeError};
 
 /// How many links a path may lead over, as in the kernel (include/linux/namei.h, MAXSYMLINKS).
@@ -98,6 +99,7 @@ impl Layer<'_> {
         };
         let Entry { mode, uid, gid, mtime, xattrs, .. } = entry;
         let path = self.place(&path, mtime)?;
+        let xattrs = of_a_lower(xattrs)?;
         let node = Node { kind, mode, uid, gid, mtime, xattrs };
         self.tree.insert(&path, node).map(drop).map_err(|e| e.to_string())
     }

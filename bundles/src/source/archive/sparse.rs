@@ -12,8 +12,15 @@ pub(in crate::source) struct Extent {
 /// How many stretches a file may have: more than a file of 64 GiB with every second 64 KiB a hole.
 pub(super) const MOST: usize = 1 << 20;
 
+/// Bytes a file may have: as many as ext4 has for one. An archive of a few bytes can say that it has more, and even holes
+/// take room in a bundle.
+pub(super) const LONGEST: u64 = 16 << 40;
+
 /// Whether `extents` follow each other within `size` bytes and are `stored` bytes in all.
 pub(super) fn check(extents: &[Extent], size: u64, stored: u64) -> Result<(), String> {
+    if size > LONGEST {
+        return Err(format!("a sparse file of {size} bytes"));
+    }
     let (mut end, mut sum) = (0_u64, 0_u64);
     for extent in extents {
         let next = extent.offset.checked_add(extent.length).filter(|&next| next <= size);
@@ -120,6 +127,8 @@ mod tests {
             (vec![extent(0, 10), extent(5, 10)], 100, 20, false),
             (vec![extent(0, 10)], 100, 11, false),
             (vec![extent(u64::MAX, 10)], 100, 10, false),
+            (vec![], LONGEST, 0, true),
+            (vec![], LONGEST + 1, 0, false),
         ] {
             assert_eq!(check(&extents, size, stored).is_ok(), good, "{extents:?}");
         }

@@ -1,7 +1,7 @@
 //! Archives made by the system's tar, by Python's and by hand.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -338,6 +338,81 @@ fn archives_that_are_cut_off_or_damaged() {
             }
         }
     }
+}
+
+/// Whatever the headers say, reading ends with an answer.
+#[test]
+fn headers_that_are_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("tree")).unwrap();
+    let file = File::create(dir.path().join("tree/holes")).unwrap();
+    for n in 0..30 {
+        file.write_all_at(b"x", n << 16).unwrap();
+    }
+    fs::write(dir.path().join("tree").join("n".repeat(150)), "text").unwrap();
+    fs::hard_link(dir.path().join("tree/holes"), dir.path().join("tree/link")).unwrap();
+    symlink("s".repeat(150), dir.path().join("tree/symlink")).unwrap();
+    let path = dir.path().join("a.tar");
+    let (mut whole, mut refused) = (0, 0);
+    for form in ["gnu", "pax"] {
+        let form = format!("--format={form}");
+        run("tar", &["-c", "-S", "--hole-detection=seek", &form, "-f", "a.tar", "tree"], dir.path());
+        let bytes = fs::read(&path).unwrap();
+        let blocks = bytes.as_chunks::<512>().0;
+        // Those of the data are all x and zeros.
+        let told: Vec<_> =
+            (0..blocks.len()).filter(|&n| blocks[n].iter().filter(|&&b| b != 0).count() > 2).collect();
+        for (block, at) in told.iter().flat_map(|&block| (0..512).step_by(3).map(move |at| (block, at))) {
+            let mut damaged = bytes.clone();
+            let byte = &mut damaged[block * 512 + at];
+            *byte = [b'7', 0xff, 0, b'1', byte.wrapping_add(1)][(block + at) % 5];
+            // Half of the headers are made to look right.
+            if at % 2 == 0 {
+                let mut header = Header::new_old();
+                header.as_mut_bytes().copy_from_slice(&damaged[block * 512..][..512]);
+                header.set_cksum();
+                damaged[block * 512..][..512].copy_from_slice(header.as_bytes());
+            }
+            fs::write(&path, &damaged).unwrap();
+            let Ok(mut source) = archive(&path, &options(dir.path())) else {
+                refused += 1;
+                continue;
+            };
+            whole += 1;
+            for (_, id) in source.tree.walk() {
+                let Kind::File { content, .. } = source.tree.node(id).kind else { continue };
+                let mut reader = source.contents.open(content).unwrap();
+                // A file cut off in the middle is one that the headers say so of.
+                let read = std::io::copy(&mut (&mut *reader).take(3 << 20), &mut std::io::sink());
+                assert!(read.is_ok(), "{form} block {block} byte {at}: {read:?}");
+                assert!(reader.hole().is_ok());
+            }
+        }
+    }
+    assert!(whole > 300 && refused > 300, "{whole} {refused}");
+}
+
+#[test]
+fn what_an_overlay_notes_is_left_out_of_archives_too() {
+    let script = r"
+import tarfile
+def make(name, **pax):
+    t = tarfile.open(name, 'w', format=tarfile.PAX_FORMAT)
+    i = tarfile.TarInfo('d'); i.type = tarfile.DIRTYPE
+    i.pax_headers = {'SCHILY.xattr.trusted.overlay.' + k: v for k, v in pax.items()}
+    t.addfile(i); t.close()
+make('a.tar', opaque='y', origin='x', impure='y')
+make('b.tar', redirect='/d')
+";
+    let dir = tempfile::tempdir().unwrap();
+    run("python3", &["-c", script], dir.path());
+    let mut source = archive(&dir.path().join("a.tar"), &options(dir.path())).unwrap();
+    let seen = view(&mut source);
+    let names: Vec<_> =
+        seen[Path::new("d")].xattrs.iter().map(|xattr| xattr.name.to_str().unwrap()).collect();
+    assert_eq!(names, ["trusted.overlay.opaque"]);
+    let error = archive(&dir.path().join("b.tar"), &options(dir.path())).unwrap_err().to_string();
+    assert!(error.contains("d/: it is the upper of an overlay"), "{error}");
 }
 
 #[test]
