@@ -90,6 +90,49 @@ fn help_suffices_offline() {
 }
 
 #[test]
+fn every_bundle_command_has_help_with_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    for (command, words) in [
+        (
+            "bundle pack",
+            &[
+                "--compressor",
+                "--block-size",
+                "--exclude",
+                "--exclude-from",
+                "--order",
+                "--force",
+                "3 done, but",
+            ][..],
+        ),
+        ("bundle list", &["--long", "--json", "link to"]),
+        ("bundle cat", &["BUNDLE"]),
+        ("bundle extract", &["--directory", "--force", "exit code is 3"]),
+        ("bundle info", &["--json"]),
+        ("bundle verify", &["1 something is"]),
+        ("bundle diff", &["1 different; 2 could not"]),
+        ("bundle convert", &[".wh.NAME", "--compressor"]),
+        ("bundle plan", &["--root"]),
+        ("sb dir2sb", &["Other than in Slax"]),
+        ("sb sb2dir", &["Other than in Slax", "rmsbdir"]),
+        ("sb rmsbdir", &["Other than in Slax", ".livekit-sb2dir"]),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let (code, help, _) = run(&arguments, dir.path());
+        assert_eq!(code, 0, "{command}");
+        // Lines are broken to the width of the terminal.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            help.contains("Examples:") && help.contains(&format!("livekit {command}")),
+            "{command}: {help}"
+        );
+        for word in words {
+            assert!(help.contains(word), "{command}: {word} is not in\n{help}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_returns_two() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bad.toml"), "nmae = 'x'\n").unwrap();
