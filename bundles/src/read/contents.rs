@@ -138,7 +138,8 @@ impl Bundle {
             return Err(self.image.malformed(block.start, what));
         }
         bytes.resize(block.stored() as usize, 0);
-        self.image.read(block.start, bytes)
+        // A hole has no place.
+        if bytes.is_empty() { Ok(()) } else { self.image.read(block.start, bytes) }
     }
 
     /// Replaces `bytes` by those of a block unpacked: at most a block size of them, and none for a hole.
@@ -312,7 +313,7 @@ impl<'a> ContentReader<'a> {
     }
 
     fn tail(&self, length: u32) -> Result<Buffer, Error> {
-        let Some(Fragment { index, offset }) = self.file.fragment else {
+        let Some(Fragment { index, offset }) = self.file.fragment.filter(|_| length > 0) else {
             return Ok(Buffer::Block(Vec::new()));
         };
         let bytes = self.bundle.read_fragment(index)?;
