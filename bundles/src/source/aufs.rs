@@ -54,11 +54,16 @@ pub struct Translated {
     pub warnings: Vec<String>,
 }
 
+/// Whether a name is one that means something to aufs, and no file's.
+pub fn is_name(name: &OsStr) -> bool {
+    meaning(name).is_some()
+}
+
 /// Whether a tree has anything that aufs wrote.
 pub fn is_aufs(tree: &Tree) -> bool {
     let mut walk = tree.walk();
     while let Some((_, name, _)) = walk.advance() {
-        if meaning(name).is_some() {
+        if is_name(name) {
             return true;
         }
     }
@@ -79,7 +84,7 @@ pub fn translate(tree: &mut Tree) -> Translated {
     while let Some((path, name, id)) = walk.advance() {
         // What is in aufs' own directories goes with them.
         let covered = found.last().is_some_and(|(above, _)| path.starts_with(above));
-        if meaning(name).is_some() && !covered {
+        if is_name(name) && !covered {
             found.push((path.to_owned(), id));
         }
     }

@@ -1,9 +1,8 @@
 //! What a bundle has beyond its figures: attributes, what it hides, and where most of it is.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
+use bundles::source::aufs;
 use bundles::{Compression, Kind, NodeId, Tree};
 
 use super::largest::DirectorySizes;
@@ -33,7 +32,7 @@ impl Summary {
         summary.attributes(tree, Tree::ROOT);
         let mut walk = tree.walk();
         while let Some((path, name, id)) = walk.advance() {
-            summary.aufs += u64::from(is_aufs(name));
+            summary.aufs += u64::from(aufs::is_name(name));
             if !seen.insert(id) {
                 continue;
             }
@@ -57,10 +56,6 @@ impl Summary {
     }
 }
 
-/// Whether aufs gives a meaning to a name: `.wh.NAME`, `.wh..wh..opq` and others (aufs(5)).
-fn is_aufs(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".wh.")
-}
 /// `zstd:15`: the compressor and its level, where it has one. `options` are those stored behind the superblock, if they
 /// are not the usual ones (Documentation of squashfs' format: struct zstd_comp_opts and others).
 pub fn compressor(compression: Compression, options: Option<&[u8]>) -> String {
