@@ -31,7 +31,7 @@ struct Seed {
 
 /// Three of four times an honest image, which has more to change.
 fn image(number: u8) -> &'static Seed {
-    let honest = if number % 4 == 0 { seeds().len() } else { HONEST };
+    let honest = if number.is_multiple_of(4) { seeds().len() } else { HONEST };
     &seeds()[usize::from(number / 4) % honest]
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::crafted::{BLOCK_SIZE, Crafted, in_fragment, known, named, place, stored};
-use super::{Bundle, ExtractOptions, Limits, extract, verify};
+use super::{Bundle, ExtractOptions, Limits, diff, extract, verify};
 use crate::format::BlockSize;
 use crate::format::inode::{Body, File, Type};
 use crate::format::tables::FragmentEntry;
@@ -39,6 +39,15 @@ fn with_fragment(file: File) -> Vec<u8> {
     image.data = vec![7; 100];
     image.fragments.push(FragmentEntry { start: Superblock::SIZE as u64, size: BlockSize::new(100, false) });
     let entry = image.file("file", file);
+    image.finish(&[entry])
+}
+
+/// Whose fragment block is there, and has no bytes.
+fn with_empty_fragment() -> Vec<u8> {
+    let mut image = Crafted::new();
+    image.data = vec![7; 100];
+    image.fragments.push(FragmentEntry { start: Superblock::SIZE as u64, size: BlockSize::new(0, false) });
+    let entry = image.file("file", in_fragment(0, 0, 5));
     image.finish(&[entry])
 }
 
@@ -198,6 +207,7 @@ fn small() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("fragment-missing", with_fragment(in_fragment(9, 0, 5)), "no entry 9 in the fragment table"),
         ("fragment-outside", with_fragment(in_fragment(0, 99, 5)), "bytes 99 to 104"),
         ("fragment-far-outside", with_fragment(in_fragment(0, u32::MAX, 4095)), "which has 100"),
+        ("fragment-empty", with_empty_fragment(), "bytes 0 to 5 of fragment block 0, which has 0"),
         ("xattr-none", with_xattrs(0, |_| ()), "the image has none"),
         ("xattr-missing", with_xattrs(5, twice), "no entry 5 in the xattr table"),
         ("xattr-twice", with_xattrs(0, twice), "user.a is there twice"),
@@ -415,6 +425,20 @@ fn superblocks_that_lie_are_no_surprise() {
         }
     }
     assert!(opened > 10);
+}
+
+/// What is not read need not be anywhere: a hole, and the fragment of a file that fills its blocks.
+#[test]
+fn what_is_not_read_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.sb");
+    let unused = File { blocks: vec![BlockSize::HOLE], ..in_fragment(9, 7, 4096) };
+    for bytes in [with_blocks(1 << 40, 4096, &[BlockSize::HOLE]), with_fragment(unused)] {
+        fs::write(&path, bytes).unwrap();
+        let bundle = Bundle::open(&path).unwrap();
+        read_all(&bundle).unwrap();
+        assert_eq!(diff(&bundle, &bundle, None, &mut |_| {}).unwrap(), []);
+    }
 }
 
 #[test]

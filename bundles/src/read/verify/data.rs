@@ -11,6 +11,9 @@ use crate::read::load::Loaded;
 use crate::read::parallel::each;
 use crate::{Bundle, ContentId, Error, Flags, Kind, Superblock};
 
+/// Length of a fragment that could not be unpacked, which was found by itself: no file is too long for it.
+const UNKNOWN: u64 = u64::MAX;
+
 /// What is unpacked at once.
 enum Piece<'a> {
     Fragment(u32, StoredBlock),
@@ -31,7 +34,7 @@ pub(super) fn verify(
     let places = extents(&pieces);
     overlaps(findings, places);
 
-    let lengths: Vec<AtomicU64> = (0..fragments).map(|_| AtomicU64::new(0)).collect();
+    let lengths: Vec<AtomicU64> = (0..fragments).map(|_| AtomicU64::new(UNKNOWN)).collect();
     let (fragments, files) = pieces.split_at(fragments);
     let done = Done::default();
     let total_bytes = pieces.iter().map(Piece::stored).fold(0, u64::saturating_add);
@@ -133,9 +136,8 @@ fn tail(bundle: &Bundle, file: &StoredFile, lengths: &[AtomicU64]) -> Result<(),
         return Err(bundle.image.malformed(file.inode, format!("there is no fragment {index}")));
     };
     let end = u64::from(offset) + u64::from(file.tail(bundle.superblock.block_size));
-    // One that could not be unpacked was found by itself, and has no length.
     let length = length.load(Ordering::Relaxed);
-    if length > 0 && end > length {
+    if end > length {
         let what = format!("a file ends at byte {end} of fragment {index}, which has {length}");
         return Err(bundle.image.malformed(file.inode, what));
     }
