@@ -123,7 +123,7 @@ impl Style {
             Style::Spinner => "{spinner} {wide_msg} {elapsed}",
             Style::Bytes => "{spinner} {msg} [{bar:30}] {percent:>3}% {bytes}/{total_bytes} {eta}",
             Style::Amounts => {
-                "{spinner} {msg} [{bar:20}] {percent:>3}% {binary_bytes}/{binary_total_bytes} \
+                "{spinner} {msg} [{wide_bar}] {percent:>3}% {binary_bytes}/{binary_total_bytes} \
                  {binary_bytes_per_sec} {eta}"
             }
         };
