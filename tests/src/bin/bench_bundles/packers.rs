@@ -105,7 +105,8 @@ impl Packer {
             }
             Self::Gensquashfs => {
                 let mut command = programs::command("gensquashfs");
-                command.args(["-f", "-q", "-k", "-x", "-e", "-b", &block_size, "-j", &processors]);
+                // Without attributes: it gives up at an access control list, which Debian's /var/log/journal has.
+                command.args(["-f", "-q", "-k", "-e", "-b", &block_size, "-j", &processors]);
                 command.args(setting.gensquashfs).arg("-D").arg(source).arg(output);
                 command
             }
