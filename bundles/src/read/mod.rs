@@ -17,6 +17,7 @@ mod selection;
 mod tables;
 mod verify;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -54,6 +55,12 @@ struct Sources<'a> {
     image: &'a Image,
     cache: &'a Cache,
     tables: &'a Tables,
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle").field("path", &self.path()).finish_non_exhaustive()
+    }
 }
 
 impl Bundle {

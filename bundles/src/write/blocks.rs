@@ -9,6 +9,7 @@ use super::content::{Digest, Piece, Pieces};
 use super::fragments::{Class, Fragments};
 use super::plan::{Plan, Planned};
 use super::queue::{Closed, Item, Queue};
+use super::reuse::{Decision, Reuse};
 use crate::format::inode::Fragment;
 use crate::{Contents, Error, FileState, NodeId, Tree};
 
@@ -58,6 +59,7 @@ pub(super) struct Reader<'a> {
     pub(super) queue: Queue,
     pub(super) block_size: usize,
     pub(super) counters: &'a Counters,
+    reuse: Option<Reuse<'a>>,
     fragments: Fragments,
     found: Contained,
     /// Contents that another may be equal to.
@@ -68,13 +70,20 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(tree: &'a Tree, queue: Queue, block_size: usize, counters: &'a Counters) -> Self {
+    pub(super) fn new(
+        tree: &'a Tree,
+        queue: Queue,
+        block_size: usize,
+        counters: &'a Counters,
+        reuse: Option<Reuse<'a>>,
+    ) -> Self {
         let found = Contained { of_node: vec![None; tree.capacity()], ..Contained::default() };
         Self {
             tree,
             queue,
             block_size,
             counters,
+            reuse,
             fragments: Fragments::new(block_size),
             found,
             known: HashMap::new(),
@@ -88,6 +97,7 @@ impl<'a> Reader<'a> {
         let mut files = plan.files.iter().peekable();
         while let Some(file) = files.next() {
             self.file(file, contents)?;
+            self.settle(file)?;
             self.counters.files.fetch_add(1, Ordering::Relaxed);
             if file.class == Class::FIRST && files.peek().is_none_or(|next| next.class != Class::FIRST) {
                 // Beside the blocks of the same files, not at the end of the bundle.
@@ -146,7 +156,12 @@ impl<'a> Reader<'a> {
         mut digest: Option<Digest>,
     ) -> Result<(), Stop> {
         let number = self.found.contents.len();
+        let class = match &first {
+            Some(Piece::Data(begin)) => file.class.with_content(begin),
+            _ => file.class,
+        };
         let mut content = Content::default();
+        let mut block_number = 0;
         let mut end = Vec::new();
         let mut next = first;
         let mut handed_over = false;
@@ -157,10 +172,13 @@ impl<'a> Reader<'a> {
                     content.sparse += bytes;
                     let count = bytes.div_ceil(self.block_size as u64);
                     self.queue.item(Item::Holes { file: number, count })?;
+                    block_number += count;
                     handed_over = true;
                 }
                 Piece::Data(block) if block.len() == self.block_size => {
-                    self.queue.block(number, block)?;
+                    let old = self.reuse.as_ref().and_then(|reuse| reuse.block(file.node, block_number));
+                    self.queue.block(number, block, old)?;
+                    block_number += 1;
                     handed_over = true;
                 }
                 Piece::Data(block) => end = block,
@@ -181,14 +199,48 @@ impl<'a> Reader<'a> {
             }
             self.duplicate(file, before);
         } else {
-            if !end.is_empty() {
-                content.fragment = Some(self.fragments.add(file.class, &end, &self.queue)?);
+            if !end.is_empty() && !self.claim(file, class, content.size, &end, number)? {
+                content.fragment = Some(self.fragments.add(class, &end, &self.queue)?);
             }
             self.known.extend(hash.map(|hash| (hash, number)));
             self.found.contents.push(content);
             self.found.of_node[file.node.index()] = Some(number);
         }
         self.spare = end;
+        Ok(())
+    }
+
+    /// Whether the end of a file waits for an old fragment block.
+    fn claim(
+        &mut self,
+        file: &Planned,
+        class: Class,
+        size: u64,
+        end: &[u8],
+        content: usize,
+    ) -> Result<bool, Stop> {
+        let Some(reuse) = &mut self.reuse else { return Ok(false) };
+        reuse.claim(file.node, size, end, content, class).map_err(Stop::Error)
+    }
+
+    /// Gives the ends that waited for an old fragment block their places, if this was the last of its files.
+    fn settle(&mut self, file: &Planned) -> Result<(), Stop> {
+        let Some(reuse) = &mut self.reuse else { return Ok(()) };
+        match reuse.read(file.node, file.size).map_err(Stop::Error)? {
+            None => {}
+            Some(Decision::Take(block, members)) => {
+                let index = self.fragments.add_stored(block, &self.queue)?;
+                for member in members {
+                    self.found.contents[member.content].fragment = Some(member.fragment(index));
+                }
+            }
+            Some(Decision::Repack(members)) => {
+                for (member, end) in members {
+                    let fragment = self.fragments.add(member.class, &end, &self.queue)?;
+                    self.found.contents[member.content].fragment = Some(fragment);
+                }
+            }
+        }
         Ok(())
     }
 

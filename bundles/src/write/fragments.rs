@@ -3,10 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::queue::{Closed, Queue};
+use super::queue::{Closed, Queue, Stored};
 use crate::format::inode::Fragment;
+
+/// How many classes there are: as many blocks are open at most.
+const CLASSES: u8 = 32;
+/// A longer one is none.
+const EXTENSION: usize = 8;
 
 /// Files that share fragment blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,10 +21,45 @@ pub(super) struct Class(u8);
 impl Class {
     /// Those that were asked to be first.
     pub(super) const FIRST: Self = Self(0);
+    const PROGRAMS: Self = Self(1);
+    const COMPRESSED: Self = Self(2);
+    /// Those without an extension to their name.
+    const PLAIN: Self = Self(3);
+    const NAMED: u8 = 4;
 
-    /// That of a file in the order of the tree.
-    pub(super) fn of(_name: &OsStr, _path: &Path) -> Self {
-        Self(1)
+    /// That of a file as far as its name tells.
+    pub(super) fn by_name(name: &OsStr) -> Self {
+        let Some(extension) = Path::new(name).extension().map(OsStr::as_bytes) else { return Self::PLAIN };
+        // Versions are none, nor are words behind a dot.
+        if extension.len() > EXTENSION || !extension[..1].iter().all(u8::is_ascii_alphabetic) {
+            return Self::PLAIN;
+        }
+        let sum = extension.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        #[expect(clippy::cast_possible_truncation, reason = "less than the number of classes")]
+        Self(Self::NAMED + (sum % u32::from(CLASSES - Self::NAMED)) as u8)
+    }
+
+    /// That of a file that begins like this.
+    pub(super) fn with_content(self, begin: &[u8]) -> Self {
+        const COMPRESSED: [&[u8]; 8] = [
+            b"\x1f\x8b",
+            b"\xfd7zXZ",
+            b"\x28\xb5\x2f\xfd",
+            b"BZh",
+            b"PK\x03\x04",
+            b"\x89PNG",
+            b"\xff\xd8\xff",
+            b"wOF2",
+        ];
+        if self == Self::FIRST {
+            self
+        } else if begin.starts_with(b"\x7fELF") {
+            Self::PROGRAMS
+        } else if COMPRESSED.iter().any(|magic| begin.starts_with(magic)) {
+            Self::COMPRESSED
+        } else {
+            self
+        }
     }
 }
 
@@ -50,6 +91,14 @@ impl Fragments {
         let fragment = Fragment { index: *index, offset: block.len() as u32 };
         block.extend(end);
         Ok(fragment)
+    }
+
+    /// Takes up a block that is stored already; returns its place in the table.
+    pub(super) fn add_stored(&mut self, block: Stored, queue: &Queue) -> Result<u32, Closed> {
+        let index = self.count;
+        self.count += 1;
+        queue.stored_fragment(index, block)?;
+        Ok(index)
     }
 
     /// Hands over the block of a class as it is.

@@ -3,7 +3,7 @@
 //! [`plan`] puts the files in order. One thread reads them ([`blocks`]): it finds what is there twice, leaves out zeros
 //! ([`content`]), collects the ends of files ([`fragments`]) and hands over block after block ([`queue`]). A thread for each
 //! processor compresses ([`compress`]); the thread of the caller writes what comes out, in the order of reading ([`output`]).
-//! When all data are there, the [`tables`] follow: inodes and listings ([`inodes`], [`directories`]), owners ([`ids`]) and
+//! Instead of compressing, they may find the same in an older bundle ([`reuse`]). When all data are there, the [`tables`] follow: inodes and listings ([`inodes`], [`directories`]), owners ([`ids`]) and
 //! extended attributes ([`xattrs`], [`acl`]), in blocks of [`metadata`].
 //!
 //! Which block goes where is decided by the reader alone: neither the number of threads nor their timing is in the image.
@@ -20,7 +20,10 @@ mod metadata;
 mod output;
 mod plan;
 mod queue;
+mod reuse;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod xattrs;
 
 use std::fs::File;
@@ -34,6 +37,7 @@ use blocks::{Contained, Counters, Reader, Stop, path_of};
 use output::{Data, Output};
 use plan::Plan;
 use queue::Job;
+use reuse::Reuse;
 
 use crate::codec::Encoder;
 use crate::{Contents, Error, PackOptions, Packed, Progress, Source, Superblock, Tree};
@@ -56,7 +60,12 @@ pub(crate) fn write(
     let option_block = option_block.map(|bytes| metadata::plain_block(&bytes)).unwrap_or_default();
     let mut output = Output::new(file, path, Superblock::SIZE as u64);
     output.write(&option_block)?;
-    let (contained, data) = write_data(&tree, &plan, &mut *contents, &mut output, options, progress)?;
+    let reuse = options.reuse.as_deref().and_then(|bundle| {
+        let reuse = Reuse::new(bundle, options, &tree, &plan);
+        let untaken = |why| format!("nothing is taken from {}: {why}", bundle.path().display());
+        reuse.map_err(|why| warnings.push(untaken(why))).ok()
+    });
+    let (contained, data) = write_data(&tree, &plan, reuse, &mut *contents, &mut output, options, progress)?;
     drop(contents);
     let mut encoder = Encoder::new(options.compressor, options.block_size)
         .map_err(Error::io("compress the metadata of", path))?;
@@ -72,6 +81,7 @@ pub(crate) fn write(
         changed: paths(&contained.changed),
         vanished,
         duplicates: contained.duplicates,
+        reused_bytes: data.reused,
     })
 }
 
@@ -79,6 +89,7 @@ pub(crate) fn write(
 fn write_data(
     tree: &Tree,
     plan: &Plan,
+    reuse: Option<Reuse>,
     contents: &mut dyn Contents,
     output: &mut Output,
     options: &PackOptions,
@@ -93,9 +104,9 @@ fn write_data(
     let jobs: &Mutex<Receiver<Job>> = &jobs;
     let (read, data) = thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| compress::work(jobs, options.compressor, options.block_size));
+            scope.spawn(|| compress::work(jobs, options, options.reuse.as_deref()));
         }
-        let reader = Reader::new(tree, queue, block_size, &counters);
+        let reader = Reader::new(tree, queue, block_size, &counters, reuse);
         let reader = scope.spawn(|| reader.read(plan, contents));
         let mut report = |written| {
             progress(Progress {

@@ -34,6 +34,8 @@ pub(super) struct Data {
     /// By their order.
     pub(super) files: Vec<Placed>,
     pub(super) fragments: Vec<FragmentEntry>,
+    /// Bytes of them from an older bundle.
+    pub(super) reused: u64,
 }
 
 impl<'a> Output<'a> {
@@ -66,6 +68,7 @@ impl<'a> Output<'a> {
                 Item::Block { file, stored } => {
                     let stored = self.wait(&stored)?;
                     let start = self.write(&stored.bytes)?;
+                    data.reused += if stored.reused { stored.bytes.len() as u64 } else { 0 };
                     let placed = data.file(file);
                     if placed.blocks.iter().all(|block| block.is_hole()) {
                         placed.start = start;
@@ -81,6 +84,7 @@ impl<'a> Output<'a> {
                 Item::Fragment { index, stored } => {
                     let stored = self.wait(&stored)?;
                     let start = self.write(&stored.bytes)?;
+                    data.reused += if stored.reused { stored.bytes.len() as u64 } else { 0 };
                     data.fragment(index, FragmentEntry { start, size: stored.size });
                 }
                 Item::TakeBack { file } => {
@@ -104,9 +108,11 @@ impl<'a> Output<'a> {
     /// can show it, whose blocks are those of a page.
     pub(super) fn finish(mut self, superblock: &[u8]) -> Result<u64, Error> {
         const PAGE: u64 = 4096;
-        self.position = self.position.next_multiple_of(PAGE);
+        let end = self.position;
+        self.position = end.next_multiple_of(PAGE);
         self.file
             .write_all_at(superblock, 0)
+            .and_then(|()| self.file.set_len(end))
             .and_then(|()| self.file.set_len(self.position))
             .and_then(|()| self.file.sync_data())
             .map_err(|error| self.failed(error))?;

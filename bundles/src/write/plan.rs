@@ -43,8 +43,8 @@ pub(super) fn plan(tree: &Tree, first: &[PathBuf], stored_order: bool) -> Plan {
         }
     }
     let mut walk = tree.walk();
-    while let Some((path, name, node)) = walk.advance() {
-        plan.add(tree, node, Class::of(name, path), &mut seen);
+    while let Some((_, name, node)) = walk.advance() {
+        plan.add(tree, node, Class::by_name(name), &mut seen);
     }
     if stored_order {
         plan.files.sort_by_key(|file| file.content);

@@ -9,10 +9,13 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::format::BlockSize;
+use crate::read::StoredBlock;
 
 /// A block to compress.
 pub(super) struct Job {
     pub(super) block: Vec<u8>,
+    /// A block of an older bundle that may be the same.
+    pub(super) old: Option<StoredBlock>,
     pub(super) reply: SyncSender<io::Result<Stored>>,
 }
 
@@ -20,6 +23,8 @@ pub(super) struct Job {
 pub(super) struct Stored {
     pub(super) bytes: Vec<u8>,
     pub(super) size: BlockSize,
+    /// Whether they are from an older bundle.
+    pub(super) reused: bool,
 }
 
 /// What the writer does next. A `file` is the place of a content among all contents.
@@ -52,13 +57,20 @@ pub(super) fn queue(length: usize) -> (Queue, Mutex<Receiver<Job>>, Receiver<Ite
 }
 
 impl Queue {
-    pub(super) fn block(&self, file: usize, block: Vec<u8>) -> Result<(), Closed> {
-        let stored = self.job(block)?;
+    pub(super) fn block(&self, file: usize, block: Vec<u8>, old: Option<StoredBlock>) -> Result<(), Closed> {
+        let stored = self.job(block, old)?;
         self.item(Item::Block { file, stored })
     }
 
     pub(super) fn fragment(&self, index: u32, block: Vec<u8>) -> Result<(), Closed> {
-        let stored = self.job(block)?;
+        let stored = self.job(block, None)?;
+        self.item(Item::Fragment { index, stored })
+    }
+
+    /// A fragment block that needs no compressing.
+    pub(super) fn stored_fragment(&self, index: u32, block: Stored) -> Result<(), Closed> {
+        let (reply, stored) = sync_channel(1);
+        reply.send(Ok(block)).map_err(|_| Closed)?;
         self.item(Item::Fragment { index, stored })
     }
 
@@ -66,9 +78,9 @@ impl Queue {
         self.items.send(item).map_err(|_| Closed)
     }
 
-    fn job(&self, block: Vec<u8>) -> Result<Receiver<io::Result<Stored>>, Closed> {
+    fn job(&self, block: Vec<u8>, old: Option<StoredBlock>) -> Result<Receiver<io::Result<Stored>>, Closed> {
         let (reply, stored) = sync_channel(1);
-        self.jobs.send(Job { block, reply }).map_err(|_| Closed)?;
+        self.jobs.send(Job { block, old, reply }).map_err(|_| Closed)?;
         Ok(stored)
     }
 }
