@@ -101,6 +101,7 @@ fn every_bundle_command_has_help_with_examples() {
                 "--exclude",
                 "--exclude-from",
                 "--order",
+                "--reuse",
                 "--force",
                 "3 done, but",
             ][..],

@@ -65,6 +65,8 @@ pub struct Compressing {
       livekit bundle pack image.oci.tar 10-app.sb
   One bundle for each layer of the image, named after it (10-app-1.sb, 10-app-2.sb):
       livekit bundle pack --bundle-per-layer image.oci.tar 10-app.sb
+  Again, after little has changed, in a tenth of the time:
+      livekit bundle pack --force --reuse 05-tools.sb tree 05-tools.sb
 
 The answer on standard output is the path of the bundle; what it holds is said on standard error.
 SOURCE_DATE_EPOCH (seconds since 1970) fixes the bundle's time and limits those of files: the same input gives the same
@@ -97,6 +99,13 @@ pub struct Pack {
     /// comes after, in the order of names.
     #[arg(long, value_name = "FILE")]
     pub order: Option<PathBuf>,
+
+    /// Take what has not changed, compressed as it is, from this bundle
+    ///
+    /// Every byte is compared, so nothing is taken that is not the same. The old bundle must be compressed in the same way,
+    /// or all is packed anew, with a warning.
+    #[arg(long, value_name = "OLD.sb")]
+    pub reuse: Option<PathBuf>,
 
     /// Everything belongs to root, whoever owns it in the source
     #[arg(long)]

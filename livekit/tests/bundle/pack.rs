@@ -183,3 +183,23 @@ fn a_bundle_is_not_in_itself() {
         assert!(!list.contains("partial"), "{list}");
     }
 }
+
+#[test]
+fn what_is_the_same_is_taken_from_the_old_bundle() {
+    let place = Place::new();
+    let pack = |words: &[&str]| {
+        let (code, _, stderr) = place.livekit(&[&["bundle", "pack"], words].concat());
+        assert_eq!(code, 0, "{stderr}");
+        stderr
+    };
+    assert!(!pack(&["tree", "x.sb"]).contains("reused"));
+    place.write("tree/etc/os-release", b"ID=newer\n");
+    let said = pack(&["--force", "--reuse", "x.sb", "tree", "x.sb"]);
+    assert!(said.lines().last().unwrap().contains(" KiB reused ("), "{said}");
+    assert_eq!(place.facts_unpacked("x.sb"), place.facts("tree"));
+    let said = pack(&["--compressor", "xz", "--reuse", "x.sb", "tree", "y.sb"]);
+    assert!(said.contains("warning: ") && !said.contains("reused ("), "{said}");
+    let (code, _, stderr) = place.livekit(&["bundle", "pack", "--reuse", "none.sb", "tree", "z.sb"]);
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("error: ") && stderr.contains("none.sb"), "{stderr}");
+}

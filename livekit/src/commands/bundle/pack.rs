@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bundles::PackOptions;
 use bundles::source::filter::Patterns;
+use bundles::{Bundle, PackOptions};
 
 use super::packing::{ending, make};
 use super::sources::Reading;
@@ -78,7 +79,9 @@ fn patterns(flags: &Pack) -> Result<Patterns> {
 
 fn options(flags: &Pack) -> Result<PackOptions, Failure> {
     let order = flags.order.as_deref().map(Order::read).transpose().map_err(Failure::Usage)?;
+    let reuse = flags.reuse.as_deref().map(|old| Bundle::open(old).map(Arc::new));
     Ok(PackOptions {
+        reuse: reuse.transpose().map_err(|error| from_bundle(&error))?,
         owned_by_root: flags.owned_by_root,
         order: order.map(Order::into_paths).unwrap_or_default(),
         ..packing::options(&flags.compressing)?

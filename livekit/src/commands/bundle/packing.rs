@@ -83,5 +83,8 @@ fn summary(packed: &Packed, read: u64) -> String {
         let plural = if packed.duplicates == 1 { "" } else { "s" };
         text.push_str(&format!(", {} duplicate{plural}", packed.duplicates));
     }
+    if packed.reused_bytes > 0 {
+        text.push_str(&format!(", {} reused", size(packed.reused_bytes)));
+    }
     text
 }
