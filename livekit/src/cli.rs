@@ -113,7 +113,7 @@ pub enum Command {
       sudo livekit build-iso --root root.tar.zst --append "console=ttyS0"
 
 Every flag but --config and --quiet has a key of its name in livekit.toml; those of --debian, --packages and
---mirror are `suite`, `packages` and `mirror` in the table [debian].
+--mirror are `suite`, `packages` and `mirror` in the table [debian], that of --no-reuse is `reuse = false`.
 A flag wins over its environment variable, which wins over the file:
       name = "rescue"
       append = "net.ifnames=0"
@@ -216,6 +216,17 @@ pub struct BuildIso {
     /// Paths are absolute or from the top of the root; lines that begin with # do not count.
     #[arg(long, value_name = "FILE", env = "LIVEKIT_ORDER")]
     pub order: Option<PathBuf>,
+
+    /// Take unchanged blocks from the bundles of the last image even with SOURCE_DATE_EPOCH
+    ///
+    /// That is done anyway without it. Blocks are taken only if they hold the same bytes; but a file's end may lie in
+    /// another place than if all were packed anew, so the image does not follow from the input alone.
+    #[arg(long, overrides_with = "no_reuse")]
+    pub reuse: bool,
+
+    /// Pack everything anew
+    #[arg(long, overrides_with = "reuse")]
+    pub no_reuse: bool,
 }
 
 /// Start an image in QEMU

@@ -34,6 +34,7 @@ pub struct Config {
     pub compressor: Option<String>,
     pub block_size: Option<String>,
     pub order: Option<PathBuf>,
+    pub reuse: Option<bool>,
     pub debian: Option<Debian>,
     /// The bundles a root is split into: what `[[bundle]]` says, or the default.
     #[serde(skip)]
@@ -86,6 +87,7 @@ const KEYS: &[&str] = &[
     "compressor",
     "block-size",
     "order",
+    "reuse",
     "debian",
     "bundle",
 ];
@@ -216,6 +218,7 @@ mod tests {
             compressor = "xz"
             block-size = "1M"
             order = "boot.order"
+            reuse = false
             [debian]
             suite = "bookworm"
             packages = ["vim"]
@@ -233,7 +236,10 @@ mod tests {
     fn every_flag_has_its_key_as_the_help_says() {
         let command = crate::cli::Cli::command();
         let build = command.find_subcommand("build-iso").unwrap();
-        let flags = build.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "config");
+        let flags = build
+            .get_arguments()
+            .filter_map(clap::Arg::get_long)
+            .filter(|flag| !["config", "no-reuse"].contains(flag));
         let flags: BTreeSet<&str> = flags.map(|flag| if flag == "debian" { "suite" } else { flag }).collect();
         let keys = KEYS
             .iter()

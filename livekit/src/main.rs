@@ -14,6 +14,7 @@ mod inits;
 mod interrupt;
 mod kernel;
 mod kit_bundle;
+mod last_image;
 mod order;
 mod output;
 mod qemu;

@@ -41,6 +41,8 @@ pub struct BuildSettings {
     pub block_size: u32,
     /// Says which files are laid out first.
     pub order: Option<PathBuf>,
+    /// Whether blocks are taken from the bundles of the last image.
+    pub reuse: bool,
     /// SOURCE_DATE_EPOCH, in seconds since 1970.
     pub epoch: Option<u64>,
 }
@@ -79,6 +81,12 @@ impl BuildSettings {
         let compressor = flags.compressor.or(config.compressor);
         let block_size = flags.block_size.or(config.block_size);
         let firmware = flags.firmware.or(config.firmware);
+        // What is taken from elsewhere does not follow from the input.
+        let reuse = match (flags.no_reuse, flags.reuse) {
+            (true, _) => false,
+            (false, true) => true,
+            (false, false) => config.reuse.unwrap_or(epoch.is_none()),
+        };
         let mut exclude = config.exclude;
         exclude.extend(flags.exclude);
         Ok(BuildSettings {
@@ -107,6 +115,7 @@ impl BuildSettings {
                 .map_or(Ok(DEFAULT_BLOCK_SIZE), |text| parse_block_size(&text))
                 .map_err(usage)?,
             order: flags.order.or(config.order),
+            reuse,
             epoch,
             name,
         })
@@ -267,6 +276,25 @@ mod tests {
         assert_eq!(settings.busybox, busybox::Choice::Without);
         assert_eq!(settings.firmware, Firmware::Bios);
         assert_eq!(settings.output, Path::new("rescue-20231114.iso"));
+    }
+
+    #[test]
+    fn a_reproducible_build_takes_nothing_from_the_last() {
+        for (flag, config, epoch, reuse) in [
+            ("", "", None, true),
+            ("", "", Some(1), false),
+            ("--reuse", "", Some(1), true),
+            ("--no-reuse", "", None, false),
+            ("", "reuse = true", Some(1), true),
+            ("", "reuse = false", None, false),
+            ("--reuse", "reuse = false", None, true),
+            ("--no-reuse", "reuse = true", None, false),
+        ] {
+            let flags =
+                BuildIso { reuse: flag == "--reuse", no_reuse: flag == "--no-reuse", ..BuildIso::default() };
+            let settings = BuildSettings::new(flags, Config::parse(config).unwrap(), epoch).unwrap();
+            assert_eq!(settings.reuse, reuse, "{flag} {config} {epoch:?}");
+        }
     }
 
     #[test]

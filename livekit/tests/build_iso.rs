@@ -296,6 +296,43 @@ fn build_again(bench: &Bench, flags: &[&str]) -> String {
 }
 
 #[test]
+fn the_next_build_takes_what_has_not_changed() {
+    let bench = Bench::new();
+    bench.add_bulk(8);
+    let from_last = "of it as in a.iso";
+    assert!(!build_again(&bench, &[]).contains(from_last));
+    assert_eq!(names(&bench.path("cache/livekit")).len(), 1);
+    bench.write("root/usr/bin/new", b"new\n");
+    bench.write("root/home/it's [a] name", b"another\n");
+    // It is written over the image it takes from.
+    let said = build_again(&bench, &["--reuse"]);
+    assert!(said.contains(&format!("8.0 MiB {from_last}")), "{said}");
+    let out = bench.path("out");
+    run(
+        "xorriso",
+        &["-osirrox", "on", "-indev", "a.iso", "-extract", "/livekit/00-core.sb", "core.sb"],
+        &out,
+    );
+    run("unsquashfs", &["-no-progress", "-d", "core", "core.sb"], &out);
+    for file in ["srv/bulk", "usr/bin/new", "usr/bin/one", "home/it's [a] name"] {
+        assert!(
+            fs::read(out.join("core").join(file)).unwrap()
+                == fs::read(bench.path("root").join(file)).unwrap()
+        );
+    }
+    for (flags, taken) in [(&["--no-reuse"][..], false), (&[], false), (&["--no-reuse", "--reuse"], true)] {
+        assert_eq!(build_again(&bench, flags).contains(from_last), taken, "{flags:?}");
+    }
+    // With other blocks nothing fits, and a record may be of a file that is something else by now.
+    assert!(!build_again(&bench, &["--reuse", "--block-size", "64K"]).contains(from_last));
+    fs::write(bench.path("out/a.iso"), vec![7; 20 << 20]).unwrap();
+    let said = build_again(&bench, &["--reuse"]);
+    assert!(said.contains("00-core.sb is packed anew: ") && !said.contains(from_last), "{said}");
+    fs::remove_file(bench.path("out/a.iso")).unwrap();
+    assert!(build_again(&bench, &["--reuse"]).contains("a.iso is gone: all is packed anew."));
+}
+
+#[test]
 fn what_is_read_first_comes_first() {
     let bench = Bench::new();
     bench.add_bulk(1);

@@ -51,6 +51,8 @@ fn help_suffices_offline() {
         "--compressor",
         "--block-size",
         "--order",
+        "--reuse",
+        "--no-reuse",
         "--quiet",
     ];
     for flag in flags {

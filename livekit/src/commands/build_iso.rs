@@ -1,12 +1,13 @@
 //! `livekit build-iso`: from a root file system to a bootable image.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use bundles::{PackOptions, Wanted};
+use bundles::{Bundle, PackOptions, Wanted};
 use iso::grub::{BootFiles, Firmware};
 use iso::menu::Menu;
-use iso::{ImageOptions, Source, Tree};
+use iso::{ImageOptions, Source, Tree, Written};
 
 use crate::build_id::BuildId;
 use crate::busybox;
@@ -18,6 +19,7 @@ use crate::inits::{self, InitSystem};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::kit_bundle::{self, KitBundle};
+use crate::last_image::{LastImage, Record};
 use crate::order::Order;
 use crate::output::{Output, size};
 use crate::root::survey::{Survey, survey};
@@ -47,6 +49,7 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     let kernel = Kernel::find(root.path(), settings.kernel.as_deref())?;
     output.status(format!("Kernel {} ({})", kernel.version, kernel.image.display()));
     let boot_files = find_boot_files(settings, root.path())?;
+    let record = Record::of(&settings.name, &settings.root);
     let build = Build {
         settings,
         root: &root,
@@ -54,6 +57,7 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
         programs: &programs,
         work: &work,
         order: order.map(|order| in_root(&order, &root, output)).unwrap_or_default(),
+        last: record.as_ref().filter(|_| settings.reuse).and_then(|record| last_image(record, output)),
         output,
     };
 
@@ -65,12 +69,15 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     made.push(build.pack_kit()?);
     made.push(initramfs);
     let image = build.image(&folder, &boot_files, &made)?;
+    if let Some(record) = record {
+        build.remember(&record, &folder, &made, &image);
+    }
 
     for file in &made {
         output.status(format!("{:>12}  {}", size(file.bytes), file.name()));
     }
     let seconds = started.elapsed().as_secs();
-    output.status(format!("{:>12}  {} in {seconds} s", size(image), settings.output.display()));
+    output.status(format!("{:>12}  {} in {seconds} s", size(image.size), settings.output.display()));
     Ok(())
 }
 
@@ -80,6 +87,22 @@ fn in_root(order: &Order, root: &Root, output: &Output) -> Vec<PathBuf> {
     let (found, all) = (paths.len(), order.len());
     output.status(format!("{found} files of {all} in the order are in the root; they are laid out first."));
     paths
+}
+
+/// The image whose bundles hold what is unchanged, if there is one.
+fn last_image(record: &Record, output: &Output) -> Option<LastImage> {
+    match record.read() {
+        Ok(Some(last)) if last.path.is_file() => Some(last),
+        Ok(Some(last)) => {
+            output.status(format!("{} is gone: all is packed anew.", last.path.display()));
+            None
+        }
+        Ok(None) => None,
+        Err(error) => {
+            output.status(format!("All is packed anew: {}.", error.message()));
+            None
+        }
+    }
 }
 
 /// A full disk may show in any step.
@@ -148,6 +171,8 @@ struct Build<'a> {
     work: &'a Scratch,
     /// Files of the root that are laid out first.
     order: Vec<PathBuf>,
+    /// Whose bundles unchanged blocks are taken from.
+    last: Option<LastImage>,
     output: &'a Output,
 }
 
@@ -218,6 +243,7 @@ impl Build<'_> {
             epoch: self.settings.epoch,
             owned_by_root,
             order: self.order.clone(),
+            reuse: self.last_bundle(name).map(Arc::new),
             ..PackOptions::default()
         };
         let mut progress = |progress: bundles::Progress| step.amounts(progress.into());
@@ -225,8 +251,48 @@ impl Build<'_> {
             .and_then(|source| bundles::pack(source, &path, &options, &mut progress))
             .map_err(|error| from_chain(&error).doing(format!("packing {name}")))?;
         self.output.warnings(name, &packed.all_warnings());
-        step.done(format!("{} files, {}", packed.files, size(packed.bytes)));
+        step.done(format!(
+            "{} files, {}{}",
+            packed.files,
+            size(packed.bytes),
+            self.taken(packed.reused_bytes)
+        ));
         Ok(Made { path, place: name.to_owned(), bytes: packed.bytes })
+    }
+
+    /// The bundle of this name in the last image. It is only a shortcut: whatever is wrong with it means to pack anew.
+    fn last_bundle(&self, name: &str) -> Option<Bundle> {
+        let last = self.last.as_ref()?;
+        let bundle = Bundle::open_at(&last.path, last.offset_of(name)?).and_then(|bundle| {
+            bundle.tree()?;
+            Ok(bundle)
+        });
+        match bundle {
+            Ok(bundle) => Some(bundle),
+            Err(error) => {
+                let reason = from_chain(&error);
+                self.output.status(format!("{name} is packed anew: {}.", reason.message()));
+                None
+            }
+        }
+    }
+
+    /// What is said of a bundle that has `bytes` of the last image.
+    fn taken(&self, bytes: u64) -> String {
+        let last = self.last.as_ref().filter(|_| bytes > 0).and_then(|last| last.path.file_name());
+        last.map(|name| format!(", {} of it as in {}", size(bytes), name.display())).unwrap_or_default()
+    }
+
+    /// Writes down where the bundles lie, for the next build. The image is complete, with or without.
+    fn remember(&self, record: &Record, folder: &Path, made: &[Made], image: &Written) {
+        let bundle = |file: &Made| {
+            let place = image.places.get(&format!("/{}/{}", self.settings.name, file.place))?;
+            file.place.ends_with(".sb").then(|| (file.place.clone(), *place))
+        };
+        let path = folder.join(self.settings.output.file_name().unwrap_or_default());
+        if let Err(error) = record.write(&path, made.iter().filter_map(bundle)) {
+            self.output.status(format!("The next build packs all anew: {}.", error.message()));
+        }
     }
 
     fn initramfs(&self) -> Result<Made> {
@@ -261,7 +327,7 @@ impl Build<'_> {
     }
 
     /// Writes the image, which takes `made` up: those files are gone then.
-    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<u64> {
+    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<Written> {
         let settings = self.settings;
         let sizes: Vec<u64> = made.iter().map(|file| file.bytes).collect();
         space::check_before_writing(folder, &sizes, length(&self.kernel.image)?)?;
@@ -290,7 +356,7 @@ impl Build<'_> {
             self.output.warning(warning);
         }
         step.done(size(written.size));
-        Ok(written.size)
+        Ok(written)
     }
 
     /// The id of an image of `contents`: with SOURCE_DATE_EPOCH that of the image as it is without one.
