@@ -25,7 +25,7 @@ fn a_part_goes_into_a_directory_that_is_there() {
     let place = Place::with_bundle();
     place.write("to/etc/os-release", b"older\n");
     place.write("to/etc/own", b"stays\n");
-    let arguments = ["bundle", "extract", "x.sb", "-d", "to", "etc/os*", "usr/bin"];
+    let arguments = ["bundle", "extract", "x.sb", "-d", "to", "etc/os*", "usr/bin", "usr/bin/tool"];
     let (code, _, stderr) = place.livekit(&arguments);
     assert_eq!(code, 1);
     assert!(stderr.contains("error: to is not empty\nhint: --force"), "{stderr}");

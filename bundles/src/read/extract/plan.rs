@@ -77,7 +77,8 @@ impl<'a> Plan<'a> {
             };
             let named = Named { directory: level.id, name, id };
             path.push(name);
-            let wanted = level.wanted || selection.takes(&path);
+            // Asked below what is wanted as well: a pattern that takes something there is not unused.
+            let wanted = selection.takes(&path) || level.wanted;
             if let Some(names) = tree.node(id).names() {
                 stack.push(Level { id, names: names.iter(), wanted, planned: false, name });
                 if wanted {
