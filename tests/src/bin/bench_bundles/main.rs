@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bundles::Compressor;
 use clap::Parser;
 use tests::tables::{Table, grouped};
 use tests::{Kernel, document, programs, roots};
@@ -11,6 +12,7 @@ use packers::{Packer, Setting};
 use runs::{Cost, Pairs};
 
 mod packers;
+mod reuse;
 mod runs;
 
 const DOCUMENT: &str = "docs/performance.md";
@@ -38,6 +40,10 @@ struct Arguments {
     #[arg(long)]
     without_gensquashfs: bool,
 
+    /// Leave other programs out: only what reusing the last bundle saves
+    #[arg(long)]
+    only_reuse: bool,
+
     /// Pack this folder rather than the Debian of the tests
     #[arg(long)]
     source: Option<PathBuf>,
@@ -59,7 +65,10 @@ fn main() {
     let folder = tempfile::TempDir::with_prefix_in("livekit-bench-", "/var/tmp").expect("a temporary folder");
     let bench = Bench { source, entries: tree.entries, folder: folder.path().to_owned(), arguments };
     bench.add("bundles-setting", &setting(tree));
-    bench.add("bundles", &bench.table());
+    if !bench.arguments.only_reuse {
+        bench.add("bundles", &bench.table());
+    }
+    bench.add("bundles-reuse", &bench.reuse());
 }
 
 struct Bench {
@@ -110,6 +119,15 @@ impl Bench {
             return ours_and_mksquashfs.to_string();
         }
         format!("{ours_and_mksquashfs}\n{and_gensquashfs}")
+    }
+
+    fn reuse(&self) -> String {
+        let Arguments { all, settings, pairs, .. } = &self.arguments;
+        let settings: Vec<_> = packers::settings(*all, settings)
+            .into_iter()
+            .filter(|setting| !settings.is_empty() || matches!(setting.compressor, Compressor::Zstd { .. }))
+            .collect();
+        reuse::table(&settings, &self.source, &self.folder, *pairs)
     }
 
     /// All programs by turns, every other time in the opposite order: what else the machine does hits each of them.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bundles::{Compressor, PackOptions, Wanted, source};
+use bundles::{Bundle, Compressor, PackOptions, Wanted, source};
 use tests::programs;
 
 /// For each program.
@@ -114,8 +114,8 @@ impl Packer {
     }
 }
 
-/// This program once more, to pack.
-fn ours(setting: &Setting, source: &Path, output: &Path) -> Command {
+/// This program once more, to pack. Another argument is a bundle to reuse.
+pub fn ours(setting: &Setting, source: &Path, output: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program knows its own path"));
     command.args([PACK, setting.name]).arg(source).arg(output);
     command
@@ -123,12 +123,15 @@ fn ours(setting: &Setting, source: &Path, output: &Path) -> Command {
 
 /// What [`ours`] makes this program do.
 pub fn pack(words: &[OsString]) {
-    let [name, source, output] = words else { panic!("{PACK} NAME SOURCE OUTPUT") };
+    let [name, source, output, old @ ..] = words else { panic!("{PACK} NAME SOURCE OUTPUT [OLD]") };
     let setting = SETTINGS.iter().find(|s| name == s.name).unwrap_or_else(|| panic!("no setting {name:?}"));
     let options = PackOptions {
         compressor: setting.compressor,
         block_size: setting.block_size,
         processors: Some(PROCESSORS),
+        reuse: old
+            .first()
+            .map(|old| Bundle::open(Path::new(old)).unwrap_or_else(|error| panic!("{error}")).into()),
         ..PackOptions::default()
     };
     let source = source::directory(Path::new(source), &mut |_, _| Wanted::Keep);
