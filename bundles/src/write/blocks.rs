@@ -27,6 +27,8 @@ pub(super) struct Content {
     /// Bytes in holes.
     pub(super) sparse: u64,
     pub(super) fragment: Option<Fragment>,
+    /// Another content that has the same blocks, and another end.
+    pub(super) blocks_of: Option<usize>,
 }
 
 /// What reading found.
@@ -64,7 +66,9 @@ pub(super) struct Reader<'a> {
     found: Contained,
     /// Contents that another may be equal to.
     known: HashMap<blake3::Hash, usize>,
-    /// Their sizes and first blocks, if they have several: what is neither here was never seen before.
+    /// The same for their blocks alone, without the end in a fragment.
+    known_blocks: HashMap<blake3::Hash, usize>,
+    /// Their numbers of blocks and first blocks, if they have several: what is neither here was never seen before.
     begun: HashSet<(u64, blake3::Hash)>,
     spare: Vec<u8>,
 }
@@ -87,6 +91,7 @@ impl<'a> Reader<'a> {
             fragments: Fragments::new(block_size),
             found,
             known: HashMap::new(),
+            known_blocks: HashMap::new(),
             begun: HashSet::new(),
             spare: Vec::new(),
         }
@@ -118,7 +123,7 @@ impl<'a> Reader<'a> {
             digest.add(first);
         }
         if let (Some(begin), true) = (&mut digest, pieces.length >= self.block_size as u64)
-            && !self.begun.insert((file.size, begin.value()))
+            && !self.begun.insert((file.size / self.block_size as u64, begin.value()))
             && again
         {
             // Begins like one that is there. Reading costs little, compressing in vain a lot.
@@ -133,6 +138,8 @@ impl<'a> Reader<'a> {
                 self.duplicate(file, content);
                 return self.finish(file, pieces);
             }
+            // It will be read once more.
+            self.counters.bytes.fetch_sub(pieces.length, Ordering::Relaxed);
             drop(pieces);
             let Some(reopened) = self.open(file, contents)? else { return Ok(()) };
             pieces = reopened;
@@ -163,8 +170,8 @@ impl<'a> Reader<'a> {
         let mut content = Content::default();
         let mut block_number = 0;
         let mut end = Vec::new();
+        let mut blocks_hash = None;
         let mut next = first;
-        let mut handed_over = false;
         while let Some(piece) = next {
             let mut spare = Vec::new();
             match piece {
@@ -173,13 +180,11 @@ impl<'a> Reader<'a> {
                     let count = bytes.div_ceil(self.block_size as u64);
                     self.queue.item(Item::Holes { file: number, count })?;
                     block_number += count;
-                    handed_over = true;
                 }
                 Piece::Data(block) if block.len() == self.block_size => {
                     let old = self.reuse.as_ref().and_then(|reuse| reuse.block(file.node, block_number));
                     self.queue.block(number, block, old)?;
                     block_number += 1;
-                    handed_over = true;
                 }
                 Piece::Data(block) => end = block,
             }
@@ -188,17 +193,26 @@ impl<'a> Reader<'a> {
             }
             next = self.piece(file, pieces, spare)?;
             if let (Some(digest), Some(piece)) = (&mut digest, &next) {
+                if matches!(piece, Piece::Data(block) if block.len() < self.block_size) {
+                    blocks_hash = Some(digest.value());
+                }
                 digest.add(piece);
             }
         }
         content.size = pieces.length;
         let hash = digest.map(|mut digest| digest.value());
-        if let Some(&before) = hash.and_then(|hash| self.known.get(&hash)) {
-            if handed_over {
-                self.queue.item(Item::TakeBack { file: number })?;
-            }
+        let before = hash.and_then(|hash| self.known.get(&hash).copied());
+        let blocks_hash = blocks_hash.or(hash).filter(|_| block_number > 0);
+        content.blocks_of = blocks_hash.and_then(|hash| self.known_blocks.get(&hash).copied());
+        if block_number > 0 && before.or(content.blocks_of).is_some() {
+            self.queue.item(Item::TakeBack { file: number })?;
+        }
+        if let Some(before) = before {
             self.duplicate(file, before);
         } else {
+            if content.blocks_of.is_none() {
+                self.known_blocks.extend(blocks_hash.map(|hash| (hash, number)));
+            }
             if !end.is_empty() && !self.claim(file, class, content.size, &end, number)? {
                 content.fragment = Some(self.fragments.add(class, &end, &self.queue)?);
             }

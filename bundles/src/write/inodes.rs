@@ -199,7 +199,8 @@ impl<'a> Inodes<'a> {
         let Some(number) = self.made.contained.of_node[id.index()] else { return File::default() };
         let content = &self.made.contained.contents[number];
         // One without blocks has none.
-        let placed = self.made.data.files.get(number).cloned().unwrap_or_default();
+        let placed =
+            self.made.data.files.get(content.blocks_of.unwrap_or(number)).cloned().unwrap_or_default();
         File {
             start: placed.start,
             size: content.size,

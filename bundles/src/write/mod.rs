@@ -54,7 +54,7 @@ pub(crate) fn write(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Packed, Error> {
     let Source { tree, mut contents, mut warnings } = source;
-    let mut plan = plan::plan(&tree, &options.order, contents.stored_order());
+    let mut plan = plan::plan(&tree, &options.order, contents.stored_order(), options.block_size.into());
     warnings.append(&mut plan.warnings);
     let option_block = options.compressor.option_block(options.block_size);
     let option_block = option_block.map(|bytes| metadata::plain_block(&bytes)).unwrap_or_default();

@@ -13,7 +13,7 @@ pub(super) struct Planned {
     pub(super) content: ContentId,
     /// As far as it is known.
     pub(super) size: u64,
-    /// Whether another file has that size, and may be the same.
+    /// Whether another file has that size, or as many blocks, and may be the same or have the same blocks.
     pub(super) has_twin: bool,
     pub(super) class: Class,
 }
@@ -30,7 +30,7 @@ pub(super) struct Plan {
 }
 
 /// Plans all files of a tree. `first` are the paths of those to begin with.
-pub(super) fn plan(tree: &Tree, first: &[PathBuf], stored_order: bool) -> Plan {
+pub(super) fn plan(tree: &Tree, first: &[PathBuf], stored_order: bool, block_size: u64) -> Plan {
     let mut plan = Plan::default();
     let mut seen = vec![false; tree.capacity()];
     if stored_order && !first.is_empty() {
@@ -49,12 +49,14 @@ pub(super) fn plan(tree: &Tree, first: &[PathBuf], stored_order: bool) -> Plan {
     if stored_order {
         plan.files.sort_by_key(|file| file.content);
     }
-    let mut sizes: HashMap<u64, u32> = HashMap::new();
+    // Those of a block or more are told apart by the number of their blocks.
+    let sort = |size: u64| (size / block_size, if size < block_size { size } else { 0 });
+    let mut sizes: HashMap<(u64, u64), u32> = HashMap::new();
     for file in &plan.files {
-        *sizes.entry(file.size).or_default() += 1;
+        *sizes.entry(sort(file.size)).or_default() += 1;
     }
     for file in &mut plan.files {
-        file.has_twin = sizes[&file.size] > 1;
+        file.has_twin = sizes[&sort(file.size)] > 1;
         plan.bytes += file.size;
     }
     plan

@@ -288,6 +288,21 @@ fn a_stream_is_packed_like_a_directory() {
 }
 
 #[test]
+fn blocks_are_shared_by_files_with_other_ends() {
+    let mut scene = Scene::new();
+    let blocks = [noise(1, 5 * BLOCK), vec![0; BLOCK]].concat();
+    for (path, end) in [("a", &b"one"[..]), ("b", b"another"), ("c", b""), ("d", b"one")] {
+        scene.file(path, [&blocks, end].concat());
+    }
+    for stream in [false, true] {
+        let made = made(scene.source(stream), &options());
+        assert_eq!(made.packed.duplicates, 1);
+        assert!(made.packed.bytes < 2 * 5 * BLOCK as u64, "{}", made.packed.bytes);
+        assert_same(&listing_of(&made.bundle()), &expected(&scene, 1_700_000_000));
+    }
+}
+
+#[test]
 fn always_the_same_bytes() {
     // Another version of a library that compresses may change these; nothing else may.
     let golden = [
