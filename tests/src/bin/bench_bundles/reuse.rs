@@ -92,7 +92,9 @@ fn change(tree: &Path) -> u64 {
 fn unpacked(bundle: &Path, folder: &Path) -> String {
     let target = folder.join("unpacked");
     programs::output(programs::command("unsquashfs").args(["-q", "-n", "-d"]).arg(&target).arg(bundle));
-    let tar = "tar -C \"$0\" --sort=name --xattrs '--xattrs-include=*' --numeric-owner -c . | sha256sum";
+    // What only says when and by whom it was unpacked stays out.
+    let tar = "tar -C \"$0\" --sort=name --xattrs '--xattrs-include=*' --numeric-owner \
+               --pax-option=exthdr.name=%d/x/%f,delete=atime,delete=ctime -c . | sha256sum";
     let digest = programs::output(programs::command("sh").args(["-ec", tar]).arg(&target));
     fs::remove_dir_all(&target).expect("an unpacked tree that can be removed");
     digest
