@@ -73,7 +73,7 @@ bench-order: override BENCH += reads --alone
 bench-order: bench-boot
 
 # Packing beside mksquashfs and gensquashfs: docs/performance.md. BENCH='--write' puts the figures there.
-bench-bundles:
+bench-bundles: build
 	cargo build --release -p tests --bin bench_bundles
-	install -D -t $(BENCHED) $(RELEASE)/bench_bundles
-	$(SUDO) $(BENCHED)/bench_bundles $(BENCH)
+	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_bundles)
+	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_bundles $(BENCH)

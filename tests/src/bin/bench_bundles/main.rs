@@ -50,11 +50,6 @@ struct Arguments {
 }
 
 fn main() {
-    // Ours is measured as a process as the others are: this very program.
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == packers::PACK) {
-        return packers::pack(&words.collect::<Vec<_>>());
-    }
     let arguments = Arguments::parse();
     assert!(
         rustix::process::geteuid().is_root(),

@@ -1,16 +1,13 @@
 //! The programs, and how each is told the same.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use bundles::{Bundle, Compressor, PackOptions, Wanted, source};
+use bundles::Compressor;
 use tests::programs;
 
 /// For each program.
 pub const PROCESSORS: usize = 2;
-/// The word that makes this program pack, and nothing else.
-pub const PACK: &str = "pack-one";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Packer {
@@ -114,29 +111,17 @@ impl Packer {
     }
 }
 
-/// This program once more, to pack. Another argument is a bundle to reuse.
+/// The command, to which more flags can be added.
 pub fn ours(setting: &Setting, source: &Path, output: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program knows its own path"));
-    command.args([PACK, setting.name]).arg(source).arg(output);
-    command
-}
-
-/// What [`ours`] makes this program do.
-pub fn pack(words: &[OsString]) {
-    let [name, source, output, old @ ..] = words else { panic!("{PACK} NAME SOURCE OUTPUT [OLD]") };
-    let setting = SETTINGS.iter().find(|s| name == s.name).unwrap_or_else(|| panic!("no setting {name:?}"));
-    let options = PackOptions {
-        compressor: setting.compressor,
-        block_size: setting.block_size,
-        processors: Some(PROCESSORS),
-        reuse: old
-            .first()
-            .map(|old| Bundle::open(Path::new(old)).unwrap_or_else(|error| panic!("{error}")).into()),
-        ..PackOptions::default()
+    let mut command = Command::new(&programs::livekit().livekit);
+    let compressor = match setting.compressor {
+        Compressor::Zstd { level } => format!("zstd:{level}"),
+        other => other.compression().to_string(),
     };
-    let source = source::directory(Path::new(source), &mut |_, _| Wanted::Keep);
-    let packed = source.and_then(|s| bundles::pack(s, &PathBuf::from(output), &options, &mut |_| {}));
-    packed.unwrap_or_else(|error| panic!("{error}"));
+    command.args(["bundle", "pack", "--quiet", "--force", "--compressor", &compressor]);
+    command.args(["--block-size", &setting.block_size.to_string(), "--processors", &PROCESSORS.to_string()]);
+    command.arg(source).arg(output);
+    command
 }
 
 #[cfg(test)]

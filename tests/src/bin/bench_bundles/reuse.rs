@@ -36,7 +36,7 @@ pub fn table(settings: &[&Setting], source: &Path, folder: &Path, rounds: u32) -
         let mut costs: [Vec<Cost>; 2] = Default::default();
         for round in 1..=rounds {
             let mut again = packers::ours(setting, &tree, &reusing);
-            again.arg(old);
+            again.arg("--reuse").arg(old);
             let pair = [
                 runs::measured(packers::ours(setting, &tree, &full), &full),
                 runs::measured(again, &reusing),
