@@ -30,8 +30,8 @@ impl Class {
     /// That of a file as far as its name tells.
     pub(super) fn by_name(name: &OsStr) -> Self {
         let Some(extension) = Path::new(name).extension().map(OsStr::as_bytes) else { return Self::PLAIN };
-        // Versions are none, nor are words behind a dot.
-        if extension.len() > EXTENSION || !extension[..1].iter().all(u8::is_ascii_alphabetic) {
+        // Versions are none, nor are long words behind a dot, or nothing.
+        if extension.len() > EXTENSION || !extension.first().is_some_and(u8::is_ascii_alphabetic) {
             return Self::PLAIN;
         }
         let sum = extension.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
@@ -112,5 +112,22 @@ impl Fragments {
             self.close(class, queue)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_names() {
+        let class = |name: &str| Class::by_name(OsStr::new(name));
+        for name in ["README", "a.", ".", "..", ".bashrc", "libc.so.6", "x.éé", "a.verylongword", "a.-b"] {
+            assert_eq!(class(name), Class::PLAIN, "{name}");
+        }
+        for name in ["a.h", "a.tar.gz", "..a", "x.CONF", "x.b\n"] {
+            assert!(class(name) >= Class(Class::NAMED) && class(name) < Class(CLASSES), "{name}");
+        }
+        assert_eq!(class("a.py"), class("b.c.py"));
     }
 }
