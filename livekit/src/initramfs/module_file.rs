@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).at("read", path)?;
     let plain = match path.extension().and_then(|e| e.to_str()) {
         Some("ko") => Ok(bytes),
-        Some("xz") => unpack(lzma_rust2::XzReader::new(&bytes[..], true)),
+        Some("xz") => unpack(liblzma::read::XzDecoder::new_multi_decoder(&bytes[..])),
         Some("zst") => zstd::stream::read::Decoder::new(&bytes[..]).and_then(unpack),
         Some("gz") => unpack(flate2::read::MultiGzDecoder::new(&bytes[..])),
         _ => return Err(Error::at("read", path, "unknown compression of a kernel module")),
@@ -123,8 +123,7 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let elf = module(b"license=GPL\0");
         let xz = {
-            let mut writer =
-                lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(6)).unwrap();
+            let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 6);
             writer.write_all(&elf).unwrap();
             writer.finish().unwrap()
         };
