@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
-use crate::huge_pages;
 
 /// How many of a program's last lines an error repeats.
 const TAIL: usize = 5;
@@ -26,7 +25,6 @@ impl Running {
         mut each_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        huge_pages::not_for(command);
         let mut child =
             command.stderr(Stdio::piped()).spawn().map_err(|error| not_started(&name, package, &error))?;
         let stderr = child.stderr.take();

@@ -9,7 +9,6 @@ mod commands;
 mod config;
 mod error;
 mod external;
-mod huge_pages;
 mod initramfs;
 mod inits;
 mod interrupt;
@@ -35,9 +34,6 @@ use output::Output;
 fn main() -> ExitCode {
     // Help, version and wrong usage are printed here, which leaves with 0 or 2.
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    if !matches!(cli.command, Command::Run(_)) {
-        huge_pages::ask();
-    }
     let output = Output::new(cli.quiet);
     let interrupted = match interrupt::watch().at("watch for", "signals") {
         Ok(interrupted) => interrupted,
