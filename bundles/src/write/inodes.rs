@@ -38,6 +38,8 @@ pub(super) struct Inodes<'a> {
     pub(super) listings: Metadata,
     pub(super) ids: Ids,
     pub(super) xattrs: Xattrs<'a>,
+    /// Files whose time is none of a squashfs.
+    pub(super) clamped: u64,
     /// Nodes by their number, which counts from 1.
     numbered: Vec<NodeId>,
     /// By [`NodeId::index`], like all below; 0 for what is not in the bundle.
@@ -58,6 +60,7 @@ impl<'a> Inodes<'a> {
             listings: Metadata::default(),
             ids: Ids::default(),
             xattrs: Xattrs::default(),
+            clamped: 0,
             numbered: Vec::new(),
             numbers: vec![0; nodes],
             parents: vec![Tree::ROOT; nodes],
@@ -228,7 +231,8 @@ impl<'a> Inodes<'a> {
         }
     }
 
-    fn time(&self, mtime: i64) -> u32 {
+    fn time(&mut self, mtime: i64) -> u32 {
+        self.clamped += u64::from(u32::try_from(mtime).is_err());
         let latest = self.made.options.epoch.and_then(|epoch| u32::try_from(epoch).ok()).unwrap_or(u32::MAX);
         u32::try_from(mtime.max(0)).map_or(latest, |mtime| mtime.min(latest))
     }

@@ -19,7 +19,8 @@ pub(super) fn write(made: &Made, output: Output, encoder: &mut Encoder) -> Resul
     let mut fragments = Vec::new();
     made.data.fragments.iter().for_each(|entry| entry.write(&mut fragments));
     let (ids, owners) = inodes.ids.finish();
-    let (pairs, sets, set_count, lost) = inodes.xattrs.finish();
+    let (pairs, sets, set_count, mut lost) = inodes.xattrs.finish();
+    lost.times = inodes.clamped;
 
     let mut writer = Writer { output, encoder, made };
     // In the order in which the kernel expects them: each ends where the next begins.

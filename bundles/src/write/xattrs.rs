@@ -31,6 +31,8 @@ pub(super) struct Lost {
     lists: u64,
     /// Other attributes.
     others: u64,
+    /// Times before 1970 or after 2106.
+    pub(super) times: u64,
 }
 
 impl Lost {
@@ -48,6 +50,12 @@ impl Lost {
             warnings.push(format!(
                 "extended attributes of {} are not in the bundle: squashfs has no place for their names or values",
                 files(self.others)
+            ));
+        }
+        if self.times > 0 {
+            warnings.push(format!(
+                "{} got the nearest time a squashfs has, from 1970 to 2106",
+                files(self.times)
             ));
         }
         warnings
