@@ -46,6 +46,11 @@ impl Patterns {
         }
     }
 
+    /// Whether the directory of that relative path is left out, by itself or with one above it.
+    pub fn leave_out_directory(&self, path: &Path) -> bool {
+        self.0.matched_path_or_any_parents(path, true).is_ignore()
+    }
+
     /// For [`directory`](super::directory()): what is left out is not read.
     pub fn wanted(&self) -> impl FnMut(&Path, &Metadata) -> Wanted + '_ {
         |path, metadata| match self.leave_out(path, metadata.is_dir()) {

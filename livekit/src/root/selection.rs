@@ -5,10 +5,10 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use bundles::source::filter::Patterns;
 
 use super::{Root, leave_out, running};
-use crate::error::{Error, Result};
+use crate::error::{Result, from_chain};
 use crate::output::Output;
 use crate::scratch;
 
@@ -17,7 +17,7 @@ use crate::scratch;
 #[derive(Debug)]
 pub struct Selection {
     root: PathBuf,
-    patterns: Gitignore,
+    patterns: Patterns,
     /// Relative directories that are kept empty.
     emptied: HashSet<PathBuf>,
     /// Relative paths that never go in.
@@ -47,7 +47,7 @@ impl Selection {
     pub fn of_everything(root: &Path) -> Self {
         Selection {
             root: root.to_owned(),
-            patterns: Gitignore::empty(),
+            patterns: Patterns::new([""; 0]).unwrap(),
             emptied: HashSet::new(),
             never: HashSet::new(),
             caches_out: false,
@@ -73,7 +73,7 @@ impl Selection {
     }
 
     fn matches_above(&self, relative: &Path) -> bool {
-        self.patterns.matched_path_or_any_parents(relative, true).is_ignore()
+        self.patterns.leave_out_directory(relative)
     }
 
     /// Whether `relative`, whose metadata is given, goes in.
@@ -91,10 +91,10 @@ impl Selection {
         {
             return false;
         }
-        match self.patterns.matched(relative, metadata.is_dir()) {
-            ignore::Match::Ignore(_) => false,
-            ignore::Match::Whitelist(_) => true,
-            ignore::Match::None => !(self.caches_out && metadata.is_dir() && self.is_tagged_cache(relative)),
+        match self.patterns.leave_out(relative, metadata.is_dir()) {
+            Some(true) => false,
+            Some(false) => true,
+            None => !(self.caches_out && metadata.is_dir() && self.is_tagged_cache(relative)),
         }
     }
 
@@ -120,26 +120,10 @@ pub fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     Some(real.strip_prefix(root.canonicalize().ok()?).ok()?.to_owned())
 }
 
-fn compile(running: bool, patterns: &[String]) -> Result<Gitignore> {
+fn compile(running: bool, patterns: &[String]) -> Result<Patterns> {
     let tables = [leave_out::EVERY_ROOT, if running { leave_out::RUNNING } else { &[] }];
     let ours = tables.into_iter().flatten().map(|(pattern, _)| *pattern);
-    compile_patterns(ours.chain(patterns.iter().map(String::as_str)))
-}
-
-/// Understands lines of .gitignore's syntax, seen from the top of a root.
-pub fn compile_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<Gitignore> {
-    let mut builder = GitignoreBuilder::new("");
-    // A bracket that is not closed is a slip, not a name.
-    builder.allow_unclosed_class(false);
-    for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|error| bad_pattern(pattern, &error))?;
-    }
-    builder.build().map_err(|error| bad_pattern("", &error))
-}
-
-fn bad_pattern(pattern: &str, error: &ignore::Error) -> Error {
-    Error::new(format!("cannot understand the pattern `{pattern}`: {error}"))
-        .hint("patterns have the syntax of .gitignore: `*.iso`, `/srv/*`, `!/srv/keep`")
+    Patterns::new(ours.chain(patterns.iter().map(String::as_str))).map_err(|error| from_chain(&error))
 }
 
 #[cfg(test)]
