@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use live::error::{AtPath, Error, Result};
+use live::layout;
 use live::log;
 use live::union::Union;
 
@@ -47,6 +48,9 @@ pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> 
     if let Err(e) = add_root_line(&union.path) {
         log::warning(format_args!("fstab: {e}"));
     }
+    if let Err(e) = note_live_folder(medium) {
+        log::warning(format_args!("{e}"));
+    }
     let rootcopy = medium.live_folder.join("rootcopy");
     if rootcopy.is_dir() {
         match copy_tree(&rootcopy, &union.path) {
@@ -56,6 +60,13 @@ pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Leaves a note in the saved ramfs for the running system, which may not guess the folder: `from=` can name any.
+fn note_live_folder(medium: &Medium) -> Result<()> {
+    let path = Path::new(layout::LIVE_FOLDER_FILE);
+    let text = format!("{}\n", medium.live_folder.display());
+    fs::write(path, text).at("write", path)
 }
 
 /// Whether the system loads drivers by itself. Links count: they may be absolute and lead nowhere from here.

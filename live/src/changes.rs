@@ -1,37 +1,101 @@
 //! Changes: what is written while the system runs, and where it is kept.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Result};
 use crate::sys::mount::Mount;
 
-/// The upper and the work directory of the union, always on one file system.
+/// The folder that holds what was changed and the kernel's workshops beside it, on one file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// What was changed.
-    pub upper: PathBuf,
-    /// The kernel's workshop beside it.
-    pub work: PathBuf,
+    home: PathBuf,
 }
+
+/// The workshop of the root's own overlay.
+const ROOT_WORK: &str = "@";
 
 impl Changes {
     /// Keeps changes in memory: a tmpfs at `home`, limited to half of the machine's memory, as tmpfs does.
     pub fn in_memory(home: &Path) -> Result<Self> {
-        std::fs::create_dir_all(home).at("make the directory", home)?;
+        fs::create_dir_all(home).at("make the directory", home)?;
         Mount::new("tmpfs", "lk:changes").set("mode", "0755").at(home)?;
         Self::in_folder(home)
     }
 
-    /// Keeps changes in a folder of a mounted file system.
-    fn in_folder(home: &Path) -> Result<Self> {
-        let changes = Self { upper: home.join("upper"), work: home.join("work") };
-        for folder in [&changes.upper, &changes.work] {
-            std::fs::create_dir_all(folder).at("make the directory", folder)?;
-            // The upper's mode is the mode of the union's root.
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
-                .at("set the mode of", folder)?;
+    /// Keeps changes in a folder of a mounted file system that nothing else uses. Workshops of an earlier run are
+    /// emptied: they hold only what was not finished.
+    pub fn in_folder(home: &Path) -> Result<Self> {
+        let changes = Self::at(home);
+        let work = changes.work();
+        if work.is_dir() {
+            fs::remove_dir_all(&work).at("empty", &work)?;
         }
+        for folder in [&changes.upper(), &work] {
+            fs::create_dir_all(folder).at("make the directory", folder)?;
+        }
+        // The upper's mode is the mode of the union's root.
+        let upper = changes.upper();
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).at("set the mode of", &upper)?;
         Ok(changes)
+    }
+
+    /// The changes that are in use at `home`.
+    pub fn at(home: &Path) -> Self {
+        Self { home: home.to_owned() }
+    }
+
+    /// Where they are.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// What was changed.
+    pub fn upper(&self) -> PathBuf {
+        self.home.join("upper")
+    }
+
+    /// The kernel's workshops, a folder for each mounted overlay.
+    pub fn work(&self) -> PathBuf {
+        self.home.join("work")
+    }
+
+    /// Makes the workshop of the root's overlay.
+    pub fn root_work(&self) -> Result<PathBuf> {
+        self.new_work(ROOT_WORK)
+    }
+
+    /// Makes the workshop `name`, empty.
+    pub fn new_work(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.work().join(name);
+        fs::create_dir(&folder).at("make the directory", &folder)?;
+        Ok(folder)
+    }
+
+    /// Removes the workshop `name`, if no overlay uses it.
+    pub fn remove_work(&self, name: &str) -> Result<()> {
+        let folder = self.work().join(name);
+        fs::remove_dir_all(&folder).at("remove", &folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workshops_of_an_earlier_run_are_emptied_and_changes_kept() {
+        let home = std::env::temp_dir().join(format!("livekit-changes-{}", std::process::id()));
+        fs::create_dir_all(home.join("work/@/work")).unwrap();
+        fs::create_dir_all(home.join("upper/etc")).unwrap();
+        let changes = Changes::in_folder(&home).unwrap();
+        assert!(home.join("upper/etc").is_dir());
+        assert_eq!(changes.root_work().unwrap(), home.join("work/@"));
+        assert_eq!(fs::read_dir(home.join("work/@")).unwrap().count(), 0);
+        assert!(changes.new_work("@").is_err(), "two overlays must not share one");
+        changes.remove_work("@").unwrap();
+        assert_eq!(fs::read_dir(changes.work()).unwrap().count(), 0);
+        fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -22,6 +22,12 @@ pub const BUNDLES: &str = "/memory/bundles";
 /// Where writes go: `upper` and `work` on one file system.
 pub const CHANGES: &str = "/memory/changes";
 
+/// Bundles that were copied to memory to be activated.
+pub const ACTIVATED: &str = "/memory/activated";
+
+/// An empty folder: the layer of a cover that has no bundle any more.
+pub const EMPTY: &str = "/memory/empty";
+
 /// Where a copy of the medium is gathered before it takes the medium's place.
 pub const TO_RAM: &str = "/memory/toram";
 
@@ -33,6 +39,12 @@ pub const OLD_ROOT: &str = "/oldroot";
 
 /// The kit's name, baked in by the build: the folder of the medium that holds the bundles.
 pub const KIT_NAME_FILE: &str = "/etc/livekit/name";
+
+/// Written by the boot: the folder of the medium that holds the bundles, such as `/memory/data/livekit`.
+pub const LIVE_FOLDER_FILE: &str = "/etc/livekit/folder";
+
+/// What the running system's command remembers until power-off: which bundles came and went.
+pub const RUN_STATE: &str = "/run/livekit";
 
 /// Kernel modules in the initramfs; below it one directory for each kernel release.
 pub const MODULES: &str = "/lib/modules";

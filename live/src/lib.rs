@@ -1,11 +1,13 @@
 //! What the programs of a live system share: `init` starts it, `cleanup` ends it, `livekit` changes it.
 //!
 //! - [`layout`]: the agreed paths. [`options`]: the kernel command line. [`steps`]: the named parts of the boot.
-//! - [`union`], [`layer`], [`changes`]: bundles attached, with the changes on top.
+//! - [`union`], [`layer`], [`changes`]: bundles attached, with the changes on top. [`cover`]: the parts of the union that
+//!   are replaced when a bundle comes or goes; [`overlay`]: the kernel's means to both.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
 //! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
 
 pub mod changes;
+pub mod cover;
 pub mod error;
 pub mod kernel_modules;
 pub mod layer;
@@ -13,6 +15,7 @@ pub mod layout;
 pub mod log;
 pub mod mounts;
 pub mod options;
+pub mod overlay;
 pub mod steps;
 pub mod sys;
 pub mod union;

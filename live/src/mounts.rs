@@ -21,6 +21,10 @@ pub struct MountPoint {
     pub path: PathBuf,
     /// The mount's own options, such as `ro` or `nosuid`.
     pub options: String,
+    /// Whether what is mounted on it shows up on its copies.
+    pub shared: bool,
+    /// Whether what is mounted on its origin shows up on it.
+    pub slave: bool,
     /// The file system's type, such as `overlay`.
     pub fs_type: String,
     /// What was mounted: a device or any text.
@@ -49,11 +53,20 @@ fn parse_line(line: &[u8]) -> Option<MountPoint> {
     let root = unescape(text()?).into();
     let path = unescape(text()?).into();
     let options = String::from_utf8_lossy(text()?).into_owned();
+    let (mut shared, mut slave) = (false, false);
     // Optional fields end at a lone dash.
-    while text()? != b"-" {}
+    loop {
+        match text()? {
+            b"-" => break,
+            field => {
+                shared |= field.starts_with(b"shared:");
+                slave |= field.starts_with(b"master:");
+            }
+        }
+    }
     let fs_type = String::from_utf8_lossy(text()?).into_owned();
     let source = unescape(text()?).to_string_lossy().into_owned();
-    Some(MountPoint { id, parent, device, root, path, options, fs_type, source })
+    Some(MountPoint { id, parent, device, root, path, options, shared, slave, fs_type, source })
 }
 
 /// Undoes the kernel's `\040` for space, tab, newline and backslash.

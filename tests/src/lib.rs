@@ -4,6 +4,7 @@
 //! * [`Kit`]: a live ISO made by `livekit build-iso` from a tiny or a Debian root, with its files at hand
 //! * [`Medium`], [`Disk`]: what is plugged into a machine, made without root
 //! * [`Vm`], [`Machine`]: QEMU, with deadlines, never left behind
+//! * [`Nest`]: the same union without a machine, in namespaces of this one: quick, with this machine's kernel
 //! * [`Guest`], [`protocol::Report`]: what the running system says of itself, over a virtio port
 //!
 //! Everything panics with a full sentence when it cannot do its work: a test that cannot run has failed.
@@ -14,6 +15,7 @@ pub mod guest;
 pub mod kernels;
 pub mod kits;
 pub mod media;
+pub mod nest;
 pub mod programs;
 pub mod protocol;
 pub mod qmp;
@@ -25,5 +27,6 @@ pub use guest::Guest;
 pub use kernels::Kernel;
 pub use kits::Kit;
 pub use media::{Disk, Format, Medium};
+pub use nest::Nest;
 pub use protocol::{Ending, Report};
 pub use vm::{Firmware, Machine, Vm};

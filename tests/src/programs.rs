@@ -72,15 +72,20 @@ pub fn command(program: &str) -> Command {
 
 /// The probe, built by Cargo beside the tests.
 pub fn probe() -> PathBuf {
+    built_beside("probe")
+}
+
+/// A program of this crate.
+pub fn built_beside(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("tests run from target/TRIPLE/PROFILE/deps");
-    let probe = folder.join("probe");
+    let program = folder.join(name);
     assert!(
-        probe.is_file(),
+        program.is_file(),
         "{} is missing\nhint: run the tests with `cargo test -p tests`",
-        probe.display()
+        program.display()
     );
-    probe
+    program
 }
 
 /// The programs under test, as users get them: release builds, brought up to date once per test process.

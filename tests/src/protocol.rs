@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// Name of the virtio serial port between guest and host.
 pub const PORT_NAME: &str = "livekit.probe";
 
+/// In the environment of a probe that runs in no machine of its own but in a [`crate::Nest`]: its port is the socket at
+/// standard input.
+pub const NESTED: &str = "LIVEKIT_PROBE_NESTED";
+
 /// The state of the guest when the probe started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {

@@ -6,5 +6,7 @@ pub mod console;
 pub mod device_mapper;
 pub mod loop_device;
 pub mod mount;
+pub mod namespace;
 pub mod power;
 pub mod uevent;
+pub mod xattr;

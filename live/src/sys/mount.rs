@@ -1,14 +1,15 @@
 //! Mounting with the file system context calls of Linux 5.2 (fsopen, fsconfig, fsmount, move_mount), because they
 //! alone tell why a mount failed.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
+    MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, fspick, move_mount, open_tree,
 };
 
 use crate::error::{AtPath, Error, Result};
@@ -80,8 +81,7 @@ impl<'a> Mount<'a> {
         let mount = self.detached().map_err(|cause| {
             Error::at("mount", format!("{} ({}) on {}", self.source, self.fs_type, target.display()), cause)
         })?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        move_mount(&mount, c"", CWD, target, flags).at("attach a mount at", target)
+        attach(&mount, target)
     }
 
     /// Makes the mount without a place in the tree.
@@ -139,6 +139,45 @@ pub fn mount_with_data(source: &str, target: &Path, fs_type: &str, data: &str) -
         .at(&format!("mount {fs_type} on"), target)
 }
 
+/// A copy of the mount that `path` is on, seen from `path` down, without a place in the tree yet; with the mounts on it
+/// if `with_mounts_on_it`.
+pub fn copy_of(path: impl AsRef<Path>, with_mounts_on_it: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if with_mounts_on_it {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD, path.as_ref(), flags).at("copy the mount of", path)
+}
+
+/// Gives a mount without a place one.
+pub fn attach(mount: &OwnedFd, path: impl AsRef<Path>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, c"", CWD, path.as_ref(), flags).at("attach a mount at", path)
+}
+
+/// Gives a mount without a place one beneath the mount at `path`, where it is not seen before that is gone (Linux 6.5).
+pub fn attach_beneath(mount: &OwnedFd, path: impl AsRef<Path>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_BENEATH;
+    move_mount(mount, c"", CWD, path.as_ref(), flags).at("attach a mount beneath", path)
+}
+
+/// Opens what is at `path` only to name it: it is neither read nor kept from anything but being freed.
+pub fn hold(path: impl AsRef<Path>) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path.as_ref(), flags, Mode::empty()).at("open", path)
+}
+
+/// Makes the file system of which `held` is the mounted root read only, wherever it is still in use. `EBUSY` while a file
+/// in it is open for writing.
+pub fn make_file_system_read_only(held: impl AsFd) -> rustix::io::Result<()> {
+    let flags = FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC;
+    let context = fspick(held, c"", flags)?;
+    fsconfig_set_flag(&context, c"ro")?;
+    fsconfig_reconfigure(&context)
+}
+
 /// Moves a mount, with everything on it.
 pub fn move_to(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());
@@ -155,6 +194,49 @@ pub fn bind(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
 pub fn make_private(path: impl AsRef<Path>) -> Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(path.as_ref(), flags).at("make private", path)
+}
+
+/// How a mount shares what is mounted on it with its copies (mount_namespaces(7), "shared subtrees").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    Private,
+    Shared,
+    /// Takes part in what happens at its origin, and tells nothing back.
+    Slave,
+}
+
+/// Sets how the one mount at `path` shares.
+pub fn set_propagation(path: impl AsRef<Path>, propagation: Propagation) -> Result<()> {
+    let flags = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+    };
+    rustix::mount::mount_change(path.as_ref(), flags).at("set how mounts are shared at", path)
+}
+
+/// Sets the attributes of the one mount at `path`, as mountinfo shows them: of its words, `ro`, `nosuid`, `nodev`,
+/// `noexec`, `noatime`, `nodiratime` and `relatime` count. Those that are not named are cleared.
+pub fn set_attributes(path: impl AsRef<Path>, words: &str) -> Result<()> {
+    let flags = words.split(',').fold(MountFlags::BIND, |flags, word| {
+        flags
+            | match word {
+                "ro" => MountFlags::RDONLY,
+                "nosuid" => MountFlags::NOSUID,
+                "nodev" => MountFlags::NODEV,
+                "noexec" => MountFlags::NOEXEC,
+                "noatime" => MountFlags::NOATIME,
+                "nodiratime" => MountFlags::NODIRATIME,
+                "relatime" => MountFlags::RELATIME,
+                _ => MountFlags::empty(),
+            }
+    });
+    rustix::mount::mount_remount(path.as_ref(), flags, c"").at("set the attributes of the mount at", path)
+}
+
+/// Takes a mount away at once, with everything on it; what still uses it keeps it until it ends.
+pub fn detach(path: impl AsRef<Path>) -> Result<()> {
+    rustix::mount::unmount(path.as_ref(), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).at("detach", path)
 }
 
 /// Takes a mount away. Fails with `EBUSY` while it is used.

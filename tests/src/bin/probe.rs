@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::system::RebootCommand;
-use tests::protocol::{self, Ending, LogLine, Loop, PORT_NAME, Reply, Report, Request};
+use tests::protocol::{self, Ending, LogLine, Loop, NESTED, PORT_NAME, Reply, Report, Request};
 
 /// Clock ticks in `/proc/stat`, the same on every Linux of this architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() {
-    let init = std::process::id() == 1;
+    let init = std::process::id() == 1 && std::env::var_os(NESTED).is_none();
     if init {
         prepare_as_init();
         // Behind `--` on the kernel's command line, for a guest that nobody asks anything.
@@ -57,8 +58,11 @@ fn prepare_as_init() {
 }
 
 fn serve(init: bool) -> io::Result<()> {
-    let port = find_port(Duration::from_secs(30))?;
-    let port = OpenOptions::new().read(true).write(true).open(port)?;
+    let port = if std::env::var_os(NESTED).is_some() {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        OpenOptions::new().read(true).write(true).open(find_port(Duration::from_secs(30))?)?
+    };
     let mut writer = port.try_clone()?;
     send(&mut writer, &Reply::Report(Box::new(report()?)))?;
     for line in BufReader::new(port).lines() {
