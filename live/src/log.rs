@@ -29,7 +29,8 @@ static LOG: OnceLock<Log> = OnceLock::new();
 const LINE_MAX: usize = 900;
 
 /// Opens the kernel's log for `program`. Needs /dev and, to lift the kernel's limit of ten messages in five
-/// seconds from user space, /proc. Where there is no /dev/kmsg, messages go to standard error.
+/// seconds from user space, /proc. Where there is no /dev/kmsg, and in a program that never calls this, warnings and
+/// errors go to standard error.
 pub fn to_kernel(program: &'static str) {
     // Failing to lift the limit only loses messages.
     let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
@@ -72,11 +73,15 @@ fn write(priority: Priority, message: fmt::Arguments<'_>) {
             to_console(format_args!("{}: {line}\n", log.program));
         }
         for record in records(line) {
-            let record = format!("<{}>{}: {record}\n", priority as u8, log.program);
             // One write is one record. Nowhere is left to report a failure to.
-            let _ = match &log.kernel {
-                Some(kernel) => (&*kernel).write_all(record.as_bytes()),
-                None => std::io::stderr().write_all(&record.as_bytes()[3..]),
+            let _ = match (&log.kernel, priority) {
+                (Some(kernel), _) => {
+                    let record = format!("<{}>{}: {record}\n", priority as u8, log.program);
+                    (&*kernel).write_all(record.as_bytes())
+                }
+                (None, Priority::Error) => writeln!(std::io::stderr(), "error: {record}"),
+                (None, Priority::Warning) => writeln!(std::io::stderr(), "warning: {record}"),
+                (None, Priority::Info | Priority::Debug) => Ok(()),
             };
         }
     }

@@ -34,7 +34,8 @@ impl Overlay<'_> {
 
     fn mount_by_layer(&self, path: &Path) -> Result<()> {
         let lowers: Vec<_> = self.lowers.iter().map(|l| l.to_string_lossy()).collect();
-        let (upper, work) = (self.upper.to_string_lossy(), self.work.to_string_lossy());
+        // A backslash means something in these, and nothing in `lowerdir+` (fs/overlayfs/params.c).
+        let (upper, work) = (escape(self.upper), escape(self.work));
         let mut overlay = Mount::new("overlay", self.source);
         for lower in &lowers {
             overlay = overlay.set("lowerdir+", lower);

@@ -1,6 +1,7 @@
 //! Every flag, once. Help and, later, man page and completion come from here.
 
 pub mod bundle;
+pub mod running;
 pub mod sb;
 
 use std::ffi::OsString;
@@ -83,8 +84,10 @@ fn contradicts(command: &clap::Command, argument: &clap::Arg, given: &ArgMatches
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Activate(running::Activate),
     BuildIso(Box<BuildIso>),
     Bundle(bundle::Bundle),
+    Deactivate(running::Deactivate),
     Run(Run),
     Sb(sb::Sb),
 }

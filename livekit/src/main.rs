@@ -1,6 +1,7 @@
 //! The `livekit` command: makes live systems and runs them.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod boot_trace;
 mod build_id;
 mod busybox;
@@ -54,8 +55,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
     match command {
+        Command::Activate(flags) => commands::activate::activate(&flags, output),
         Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output).map(|()| Ending::Done),
         Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
+        Command::Deactivate(flags) => commands::deactivate::deactivate(&flags, output),
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
         Command::Sb(sb) => commands::sb::sb(&sb.command, output),
     }

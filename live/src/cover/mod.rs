@@ -57,8 +57,8 @@ impl Cover {
 
     /// The name of its folder below `work` of the changes.
     pub fn work_name(&self) -> String {
-        // A place has slashes, a folder's name cannot.
-        format!("{}.{}", self.place.to_string_lossy().replace('/', "\\"), self.generation)
+        // The generation alone tells them apart.
+        format!("{}.{}", self.place.to_string_lossy().replace('/', "-"), self.generation)
     }
 }
 

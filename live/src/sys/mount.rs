@@ -244,6 +244,11 @@ pub fn unmount(path: impl AsRef<Path>) -> rustix::io::Result<()> {
     rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW)
 }
 
+/// Makes a file system writable where it is mounted.
+pub fn remount_writable(path: impl AsRef<Path>) -> rustix::io::Result<()> {
+    rustix::mount::mount_remount(path.as_ref(), MountFlags::NOATIME, c"")
+}
+
 /// Makes a file system read only where it is mounted, which writes out what it holds and marks it clean.
 pub fn remount_read_only(path: impl AsRef<Path>) -> rustix::io::Result<()> {
     rustix::mount::mount_remount(path.as_ref(), MountFlags::RDONLY, c"")

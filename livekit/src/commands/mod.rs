@@ -1,6 +1,8 @@
 //! One module for each command.
 
+pub mod activate;
 pub mod build_iso;
 pub mod bundle;
+pub mod deactivate;
 pub mod run;
 pub mod sb;

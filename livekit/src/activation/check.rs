@@ -1,0 +1,143 @@
+//! Whether a file is a bundle that this system can use, asked before anything is changed.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use bundles::source::aufs;
+use bundles::{Bundle, BundleName};
+
+use crate::error::{AtPath, Error, Result, from_chain};
+
+/// What is known of a bundle before it is attached.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its file name.
+    pub name: String,
+    /// Whether its removed files are marked as aufs does.
+    pub is_aufs: bool,
+}
+
+/// Reads the bundle's superblock and all of its names.
+pub fn bundle(file: &Path) -> Result<Checked> {
+    let name = file.file_name().and_then(|n| n.to_str()).filter(|n| BundleName::parse(n).is_some());
+    let name = name
+        .ok_or_else(|| Error::at("activate", file, "the name of a bundle ends in .sb").hint("rename it"))?
+        .to_owned();
+    let about = fs::metadata(file).at("look at", file)?;
+    if !about.is_file() {
+        return Err(Error::at("activate", file, "it is not a file"));
+    }
+    let opened = Bundle::open(file).and_then(|bundle| Ok(aufs::is_aufs(bundle.tree()?)));
+    let is_aufs = opened.map_err(|e| {
+        from_chain(&e).hint("`livekit bundle verify FILE` looks through it; copy or download it again")
+    })?;
+    Ok(Checked { name, is_aufs })
+}
+
+/// Folders whose files tell for which processor a bundle was made.
+const PROGRAMS: [&str; 5] = ["usr/bin", "usr/sbin", "usr/local/bin", "usr/lib", "usr/lib64"];
+
+/// How many files of a folder are looked at.
+const LOOKED_AT: usize = 64;
+
+/// `e_machine` of elf(5) for the processors whose programs run here, with their names for the user.
+const MACHINES: [(u16, &str); 7] = [
+    (3, "i386"),
+    (62, "x86-64"),
+    (40, "32-bit ARM"),
+    (183, "aarch64"),
+    (243, "RISC-V"),
+    (21, "PowerPC"),
+    (22, "S/390"),
+];
+
+/// What runs on this processor.
+const OURS: [u16; 2] = [3, 62];
+
+/// Refuses a bundle, mounted at `mount`, whose programs are all for another processor.
+pub fn architecture(mount: &Path) -> Result<()> {
+    let mut foreign = None;
+    for folder in PROGRAMS {
+        let files = fs::read_dir(mount.join(folder)).into_iter().flatten().flatten();
+        for file in files.take(LOOKED_AT) {
+            match machine(&file.path()) {
+                Some(machine) if OURS.contains(&machine) => return Ok(()),
+                Some(machine) => foreign = Some(machine),
+                None => {}
+            }
+        }
+    }
+    let Some(foreign) = foreign else { return Ok(()) };
+    let name = MACHINES.iter().find(|(number, _)| *number == foreign);
+    let name = name.map_or_else(|| format!("processor number {foreign}"), |(_, name)| (*name).to_owned());
+    let bundle = mount.file_name().unwrap_or_default().to_string_lossy();
+    Err(Error::at("use", &*bundle, format!("its programs are for {name}, this machine is x86-64")))
+}
+
+/// The processor that a program is for; nothing if it is not an ELF file of this byte order.
+fn machine(path: &Path) -> Option<u16> {
+    let about = fs::symlink_metadata(path).ok()?;
+    if !about.is_file() {
+        return None;
+    }
+    let mut header = [0; 20];
+    File::open(path).ok()?.read_exact(&mut header).ok()?;
+    (header[..4] == *b"\x7fELF").then(|| {
+        let bytes = [header[18], header[19]];
+        // Byte 5 tells the byte order: 2 is big endian.
+        if header[5] == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elf(machine: u16) -> Vec<u8> {
+        let mut header = b"\x7fELF\x02\x01\x01".to_vec();
+        header.resize(18, 0);
+        header.extend(machine.to_le_bytes());
+        header
+    }
+
+    #[test]
+    fn programs_of_other_processors() {
+        let table: [(&[(&str, Vec<u8>)], Option<&str>); 5] = [
+            (&[("usr/bin/a", elf(62))], None),
+            (&[("usr/bin/a", elf(183)), ("usr/lib/b", elf(3))], None),
+            (&[("usr/bin/a", b"#!/bin/sh\n".to_vec())], None),
+            (&[("usr/bin/a", elf(183))], Some("aarch64")),
+            (&[("usr/sbin/a", elf(4000))], Some("processor number 4000")),
+        ];
+        for (files, expected) in table {
+            let mount = tempfile::tempdir().unwrap();
+            for (path, bytes) in files {
+                fs::create_dir_all(mount.path().join(path).parent().unwrap()).unwrap();
+                fs::write(mount.path().join(path), bytes).unwrap();
+            }
+            match (architecture(mount.path()), expected) {
+                (Ok(()), None) => {}
+                (Err(e), Some(part)) => assert!(e.message().contains(part), "{e}"),
+                (found, expected) => panic!("{found:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content, part) in [
+            ("a.sb", &b"text"[..], "a.sb"),
+            ("a.squashfs", b"text", "ends in .sb"),
+            (".sb", b"text", "ends in .sb"),
+        ] {
+            let file = folder.path().join(name);
+            fs::write(&file, content).unwrap();
+            let error = bundle(&file).unwrap_err();
+            assert!(error.message().contains(part) && error.hint_text().is_some(), "{error}");
+        }
+        fs::create_dir(folder.path().join("d.sb")).unwrap();
+        assert!(bundle(&folder.path().join("d.sb")).unwrap_err().message().contains("not a file"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Bundles go: out of the covers at once, and off their loop devices when nobody uses them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::holders::{Holder, Search};
+use super::stack::{self, Origin, Stacked};
+use super::system::System;
+use crate::error::{Error, Result};
+use crate::output::Output;
+
+/// How many users of a bundle are named.
+const NAMED: usize = 10;
+
+/// Takes `bundles` out of what is seen. They stay mounted until [`System::release`].
+pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Output) -> Result<()> {
+    let mut places = BTreeSet::new();
+    for bundle in bundles {
+        not_the_init(system, bundle)?;
+        places.extend(system.covers_of(&bundle.mount)?);
+        let users = holders(system, bundle)?;
+        if !users.is_empty() && !lazy {
+            return Err(in_use(bundle, &users));
+        }
+    }
+    let mut next = system.state.clone();
+    for bundle in bundles {
+        match bundle.origin {
+            Origin::Boot => next.hidden.push(bundle.name.clone()),
+            Origin::Activated => {
+                next.leaving.extend(next.activated.iter().find(|a| a.name == bundle.name).cloned());
+                next.activated.retain(|a| a.name != bundle.name);
+            }
+        }
+    }
+    system.change(next, &places, output)?;
+    match system.tidy_copies()? {
+        0 => {}
+        kept => output.status(format!("{kept} copied files that you have changed stay")),
+    }
+    Ok(())
+}
+
+/// Unmounts the bundles that have left, and tells what became of each.
+pub fn release(system: &mut System, bundles: &[Stacked], output: &Output) -> Result<()> {
+    system.release()?;
+    for bundle in bundles {
+        let name = &bundle.name;
+        match bundle.origin {
+            Origin::Boot => output.status(format!(
+                "Deactivated {name}; it came with the boot and is released at the next one, which takes it again (noload={name})"
+            )),
+            Origin::Activated if is_attached(bundle) => output.status(format!(
+                "Deactivated {name}; {} is freed when the last process that was started with it ends",
+                bundle.device
+            )),
+            Origin::Activated => output.status(format!("Deactivated {name}")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the loop device still shows the bundle's file.
+fn is_attached(bundle: &Stacked) -> bool {
+    let file = stack::file_of(&bundle.device);
+    file.is_some_and(|file| file.file_name().is_some_and(|name| name == bundle.name.as_str()))
+}
+
+/// Who uses a bundle.
+fn holders(system: &System, bundle: &Stacked) -> Result<Vec<Holder>> {
+    let others: Vec<PathBuf> = system
+        .stack()?
+        .into_iter()
+        .filter(|s| s.name != bundle.name && !s.hidden)
+        .map(|s| s.mount)
+        .chain([system.changes().upper()])
+        .collect();
+    Ok(Search::new(&bundle.mount, &others, system.covered()?).holders())
+}
+
+fn in_use(bundle: &Stacked, users: &[Holder]) -> Error {
+    let mut lines: Vec<String> =
+        users.iter().take(NAMED).map(|u| format!("  {} ({}) {}", u.name, u.pid, u.what)).collect();
+    if users.len() > NAMED {
+        lines.push(format!("  and {} more", users.len() - NAMED));
+    }
+    Error::new(format!("{} is in use:\n{}", bundle.name, lines.join("\n")))
+        .hint("end these first, or use --lazy: they keep what they have, and the bundle is freed with the last of them")
+}
+
+/// Refuses the bundle that the running init is of: nothing could be started or shut down any more.
+fn not_the_init(system: &System, bundle: &Stacked) -> Result<()> {
+    let Ok(init) = fs::read_link("/proc/1/exe") else { return Ok(()) };
+    let covered = system.covered()?;
+    // Its own view may be that of a cover that is gone.
+    let places: Vec<PathBuf> = [PathBuf::new()].into_iter().chain(covered).collect();
+    let below = init.strip_prefix("/").unwrap_or(&init);
+    let has = |bundle: &Stacked| places.iter().any(|place| bundle.mount.join(place).join(below).is_file());
+    let highest = system.stack()?.into_iter().rev().filter(|s| !s.hidden).find(has);
+    if highest.is_some_and(|s| s.name == bundle.name) {
+        let what =
+            format!("{} holds the running init, {}", bundle.name, Path::new("/").join(below).display());
+        return Err(Error::new(what).hint("a system without it could not even shut down"));
+    }
+    Ok(())
+}
