@@ -88,8 +88,10 @@ pub enum Command {
     BuildIso(Box<BuildIso>),
     Bundle(bundle::Bundle),
     Deactivate(running::Deactivate),
+    List(running::List),
     Run(Run),
     Sb(sb::Sb),
+    Status(running::Status),
 }
 
 /// Make a bootable ISO image of a system

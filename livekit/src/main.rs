@@ -59,7 +59,9 @@ fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
         Command::BuildIso(flags) => commands::build_iso::build_iso(*flags, output).map(|()| Ending::Done),
         Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
         Command::Deactivate(flags) => commands::deactivate::deactivate(&flags, output),
+        Command::List(flags) => commands::list::list(&flags, output),
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
+        Command::Status(flags) => commands::status::status(&flags, output),
         Command::Sb(sb) => commands::sb::sb(&sb.command, output),
     }
 }

@@ -9,6 +9,9 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use live::mounts;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 /// A process and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Holder {
@@ -40,10 +43,7 @@ impl<'a> Search<'a> {
     /// All users but this process, one line each, in the order of their numbers.
     pub fn holders(&mut self) -> Vec<Holder> {
         let own = std::process::id();
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let mut pids: Vec<u32> = entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-        pids.sort_unstable();
-        let others = pids.into_iter().filter(|&pid| pid != own);
+        let others = processes().into_iter().filter(|&pid| pid != own);
         others
             .filter_map(|pid| {
                 let home = PathBuf::from(format!("/proc/{pid}"));
@@ -119,6 +119,55 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Processes that have been started since `since` (seconds since 1970) from a view that is not mounted any more: it holds
+/// every bundle it was made of. This process is not among them.
+pub fn of_old_views(since: u64) -> Vec<Holder> {
+    let own = std::process::id();
+    let boot = boot_time(&fs::read_to_string("/proc/stat").unwrap_or_default());
+    let others = processes().into_iter().filter(|&pid| pid != own);
+    others
+        .filter_map(|pid| {
+            let home = PathBuf::from(format!("/proc/{pid}"));
+            let started = start_time(&fs::read_to_string(home.join("stat")).ok()?)? + boot;
+            let mounts = mounts::parse(&fs::read(home.join("mountinfo")).ok()?);
+            let gone = |link: &&&str| {
+                mount_of(&home.join(link)).is_some_and(|id| mounts.iter().all(|m| u64::from(m.id) != id))
+            };
+            // A second is lost to rounding.
+            let link = ["exe", "cwd", "root"].iter().filter(|_| started + 1 >= since).find(gone)?;
+            let what = fs::read_link(home.join(link)).ok()?;
+            let name = fs::read_to_string(home.join("comm")).unwrap_or_default();
+            Some(Holder { pid, name: name.trim_end().to_owned(), what: what.display().to_string() })
+        })
+        .collect()
+}
+
+/// The number of the mount that a link of /proc leads to.
+fn mount_of(link: &Path) -> Option<u64> {
+    statx(CWD, link, AtFlags::empty(), StatxFlags::MNT_ID).ok().map(|about| about.stx_mnt_id)
+}
+
+/// When the kernel started, in seconds since 1970: `btime` of /proc/stat.
+pub fn boot_time(stat: &str) -> u64 {
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
+    line.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or_default()
+}
+
+/// When a process was started, in seconds since the boot: field 22 of /proc/PID/stat, in hundredths (proc(5)). The name
+/// before it may hold anything, blanks and brackets too.
+fn start_time(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(ticks / 100)
+}
+
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<u32> = entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids
+}
+
 /// Path and inode number of a line of /proc/PID/maps (proc(5)); nothing for memory without a file.
 fn mapped(line: &[u8]) -> Option<(&Path, u64)> {
     use std::os::unix::ffi::OsStrExt;
@@ -130,6 +179,15 @@ fn mapped(line: &[u8]) -> Option<(&Path, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_processes() {
+        assert_eq!(boot_time("cpu 1\nbtime 1700000000\nprocesses 9\n"), 1_700_000_000);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9 9 9";
+        assert_eq!(start_time(stat), Some(123));
+        assert_eq!(start_time("7 (a"), None);
+        assert!(of_old_views(0).iter().all(|holder| holder.pid != std::process::id()));
+    }
 
     #[test]
     fn lines_of_maps() {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::holders::{Holder, Search};
-use super::stack::{self, Origin, Stacked};
+use super::holders::{self, Holder, Search};
+use super::stack::{Origin, Stacked};
 use super::system::System;
 use crate::error::{Error, Result};
 use crate::output::Output;
@@ -44,27 +44,31 @@ pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Outp
 
 /// Unmounts the bundles that have left, and tells what became of each.
 pub fn release(system: &mut System, bundles: &[Stacked], output: &Output) -> Result<()> {
+    let since = |name: &str| system.state.leaving.iter().find(|l| l.name == name).map_or(0, |l| l.since);
+    let times: Vec<u64> = bundles.iter().map(|bundle| since(&bundle.name)).collect();
     system.release()?;
-    for bundle in bundles {
+    for (bundle, since) in bundles.iter().zip(&times) {
         let name = &bundle.name;
         match bundle.origin {
             Origin::Boot => output.status(format!(
                 "Deactivated {name}; it came with the boot and is released at the next one, which takes it again (noload={name})"
             )),
-            Origin::Activated if is_attached(bundle) => output.status(format!(
-                "Deactivated {name}; {} is freed when the last process that was started with it ends",
-                bundle.device
-            )),
-            Origin::Activated => output.status(format!("Deactivated {name}")),
+            Origin::Activated => output.status(match still_held(*since) {
+                None => format!("Deactivated {name}"),
+                Some(by) => format!("Deactivated {name}; {} is freed when these end: {by}", bundle.device),
+            }),
         }
     }
     Ok(())
 }
 
-/// Whether the loop device still shows the bundle's file.
-fn is_attached(bundle: &Stacked) -> bool {
-    let file = stack::file_of(&bundle.device);
-    file.is_some_and(|file| file.file_name().is_some_and(|name| name == bundle.name.as_str()))
+/// The processes that were started while a bundle was active and still run from the view of that time.
+fn still_held(since: u64) -> Option<String> {
+    let holders = holders::of_old_views(since);
+    let named: Vec<String> = holders.iter().take(NAMED).map(|h| format!("{} ({})", h.name, h.pid)).collect();
+    let more = holders.len().saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| named.join(", ") + &more)
 }
 
 /// Who uses a bundle.

@@ -4,5 +4,7 @@ pub mod activate;
 pub mod build_iso;
 pub mod bundle;
 pub mod deactivate;
+pub mod list;
 pub mod run;
 pub mod sb;
+pub mod status;
