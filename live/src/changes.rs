@@ -66,9 +66,12 @@ impl Changes {
         self.new_work(ROOT_WORK)
     }
 
-    /// Makes the workshop `name`, empty.
+    /// Makes the workshop `name`, empty. One that is there already must not be in use: it was left behind by a crash.
     pub fn new_work(&self, name: &str) -> Result<PathBuf> {
         let folder = self.work().join(name);
+        if folder.is_dir() {
+            self.remove_work(name)?;
+        }
         fs::create_dir(&folder).at("make the directory", &folder)?;
         Ok(folder)
     }
@@ -93,7 +96,8 @@ mod tests {
         assert!(home.join("upper/etc").is_dir());
         assert_eq!(changes.root_work().unwrap(), home.join("work/@"));
         assert_eq!(fs::read_dir(home.join("work/@")).unwrap().count(), 0);
-        assert!(changes.new_work("@").is_err(), "two overlays must not share one");
+        fs::create_dir(home.join("work/@/left")).unwrap();
+        assert_eq!(fs::read_dir(changes.new_work("@").unwrap()).unwrap().count(), 0);
         changes.remove_work("@").unwrap();
         assert_eq!(fs::read_dir(changes.work()).unwrap().count(), 0);
         fs::remove_dir_all(&home).unwrap();

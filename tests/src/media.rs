@@ -115,6 +115,13 @@ impl Medium {
         self
     }
 
+    /// Adds the first half of a file of the medium under another name.
+    #[must_use]
+    pub fn torn_copy(self, from: &str, to: &str) -> Self {
+        let whole = self.path(from);
+        self.copy_of(to, &whole).torn(to)
+    }
+
     /// Makes a stick with a GUID partition table and one partition that holds the files.
     pub fn stick(&self, format: Format) -> Disk {
         let files = self.folder.path();

@@ -4,7 +4,7 @@
 //! process 1 in it, and the command under test is the one in the nest's own bundle. It starts in a fraction of a second,
 //! and goes with the value. Needs root.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -32,6 +32,8 @@ pub struct Nest {
 /// A running one, ended when the value goes.
 #[derive(Debug)]
 pub struct Nested {
+    /// Loop devices are the whole machine's: to count them, a nest has to be alone.
+    _alone: File,
     child: Child,
     pub guest: Guest,
     _medium: Medium,
@@ -83,6 +85,8 @@ impl Nest {
     /// Starts it.
     pub fn start(self) -> Nested {
         assert!(rustix::process::geteuid().is_root(), "a nest needs root\nhint: sudo");
+        let alone = cache::folder().join("nest.lock");
+        let alone = cache::lock(&alone);
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let theirs = OwnedFd::from(theirs);
         let mut command = command("unshare");
@@ -98,7 +102,7 @@ impl Nest {
             match port.poll() {
                 Ok(Some(Reply::Report(report))) => {
                     let guest = Guest::new(port, *report);
-                    return Nested { child, guest, _medium: self.medium };
+                    return Nested { _alone: alone, child, guest, _medium: self.medium };
                 }
                 Ok(Some(other)) => panic!("the probe began with {other:?}"),
                 Ok(None) => assert!(Instant::now() < deadline, "no report from the nest in {PATIENCE:?}"),

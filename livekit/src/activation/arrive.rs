@@ -9,9 +9,10 @@ use bundles::{Bundle, Compressor, PackOptions};
 
 use super::brings::Brings;
 use super::check::{self, Checked};
+use super::holders;
 use super::stack::{Origin, Stacked};
 use super::state::Activated;
-use super::system::{System, memory_folder};
+use super::system::{System, covers_of, memory_folder};
 use super::{medium, source};
 use crate::error::{AtPath, Error, Result, from_chain};
 use crate::output::Output;
@@ -90,6 +91,7 @@ fn attach_all(
             file,
             copied,
             since: now(),
+            since_boot: holders::since_boot(),
             by: user(|name| std::env::var(name).ok()),
         };
         let mount = system.attach(bundle.clone())?;
@@ -128,7 +130,7 @@ fn show(system: &mut System, waiting: Vec<Waiting>, output: &Output) -> Result<V
 
 /// Shows a bundle of the boot again that was hidden.
 pub fn show_again(system: &mut System, bundle: &Stacked, output: &Output) -> Result<()> {
-    let places = system.covers_of(&bundle.mount)?;
+    let places = covers_of(&bundle.mount)?;
     let mut next = system.state.clone();
     next.hidden.retain(|name| *name != bundle.name);
     system.change(next, &places, output)?;

@@ -103,12 +103,12 @@ mod tests {
 
     #[test]
     fn programs_of_other_processors() {
-        let table: [(&[(&str, Vec<u8>)], Option<&str>); 5] = [
-            (&[("usr/bin/a", elf(62))], None),
-            (&[("usr/bin/a", elf(183)), ("usr/lib/b", elf(3))], None),
-            (&[("usr/bin/a", b"#!/bin/sh\n".to_vec())], None),
-            (&[("usr/bin/a", elf(183))], Some("aarch64")),
-            (&[("usr/sbin/a", elf(4000))], Some("processor number 4000")),
+        let table = [
+            (vec![("usr/bin/a", elf(62))], None),
+            (vec![("usr/bin/a", elf(183)), ("usr/lib/b", elf(3))], None),
+            (vec![("usr/bin/a", b"#!/bin/sh\n".to_vec())], None),
+            (vec![("usr/bin/a", elf(183))], Some("aarch64")),
+            (vec![("usr/sbin/a", elf(4000))], Some("processor number 4000")),
         ];
         for (files, expected) in table {
             let mount = tempfile::tempdir().unwrap();

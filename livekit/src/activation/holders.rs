@@ -119,22 +119,20 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Processes that have been started since `since` (seconds since 1970) from a view that is not mounted any more: it holds
+/// Processes that have been started since `since` (see [`since_boot`]) from a view that is not mounted any more: it holds
 /// every bundle it was made of. This process is not among them.
 pub fn of_old_views(since: u64) -> Vec<Holder> {
     let own = std::process::id();
-    let boot = boot_time(&fs::read_to_string("/proc/stat").unwrap_or_default());
     let others = processes().into_iter().filter(|&pid| pid != own);
     others
         .filter_map(|pid| {
             let home = PathBuf::from(format!("/proc/{pid}"));
-            let started = start_time(&fs::read_to_string(home.join("stat")).ok()?)? + boot;
+            let started = start_time(&fs::read_to_string(home.join("stat")).ok()?)?;
             let mounts = mounts::parse(&fs::read(home.join("mountinfo")).ok()?);
             let gone = |link: &&&str| {
                 mount_of(&home.join(link)).is_some_and(|id| mounts.iter().all(|m| u64::from(m.id) != id))
             };
-            // A second is lost to rounding.
-            let link = ["exe", "cwd", "root"].iter().filter(|_| started + 1 >= since).find(gone)?;
+            let link = ["exe", "cwd", "root"].iter().filter(|_| started >= since).find(gone)?;
             let what = fs::read_link(home.join(link)).ok()?;
             let name = fs::read_to_string(home.join("comm")).unwrap_or_default();
             Some(Holder { pid, name: name.trim_end().to_owned(), what: what.display().to_string() })
@@ -153,12 +151,23 @@ pub fn boot_time(stat: &str) -> u64 {
     line.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or_default()
 }
 
-/// When a process was started, in seconds since the boot: field 22 of /proc/PID/stat, in hundredths (proc(5)). The name
+/// The time since the kernel started, in hundredths of a second.
+pub fn since_boot() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    hundredths(&text).unwrap_or_default()
+}
+
+/// The first number of /proc/uptime: `12.34 56.78`.
+fn hundredths(uptime: &str) -> Option<u64> {
+    let (seconds, rest) = uptime.split_ascii_whitespace().next()?.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 100 + rest.parse::<u64>().ok()?)
+}
+
+/// When a process was started, in hundredths of a second since the boot: field 22 of /proc/PID/stat (proc(5)). The name
 /// before it may hold anything, blanks and brackets too.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    Some(ticks / 100)
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn processes() -> Vec<u32> {
@@ -184,7 +193,8 @@ mod tests {
     fn times_of_processes() {
         assert_eq!(boot_time("cpu 1\nbtime 1700000000\nprocesses 9\n"), 1_700_000_000);
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9 9 9";
-        assert_eq!(start_time(stat), Some(123));
+        assert_eq!(start_time(stat), Some(12345));
+        assert_eq!(hundredths("12.34 56.78\n"), Some(1234));
         assert_eq!(start_time("7 (a"), None);
         assert!(of_old_views(0).iter().all(|holder| holder.pid != std::process::id()));
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::holders::{self, Holder, Search};
 use super::stack::{Origin, Stacked};
-use super::system::System;
+use super::system::{System, covered, covers_of};
 use crate::error::{Error, Result};
 use crate::output::Output;
 
@@ -18,7 +18,7 @@ pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Outp
     let mut places = BTreeSet::new();
     for bundle in bundles {
         not_the_init(system, bundle)?;
-        places.extend(system.covers_of(&bundle.mount)?);
+        places.extend(covers_of(&bundle.mount)?);
         let users = holders(system, bundle)?;
         if !users.is_empty() && !lazy {
             return Err(in_use(bundle, &users));
@@ -44,7 +44,7 @@ pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Outp
 
 /// Unmounts the bundles that have left, and tells what became of each.
 pub fn release(system: &mut System, bundles: &[Stacked], output: &Output) -> Result<()> {
-    let since = |name: &str| system.state.leaving.iter().find(|l| l.name == name).map_or(0, |l| l.since);
+    let since = |name: &str| system.state.leaving.iter().find(|l| l.name == name).map_or(0, |l| l.since_boot);
     let times: Vec<u64> = bundles.iter().map(|bundle| since(&bundle.name)).collect();
     system.release()?;
     for (bundle, since) in bundles.iter().zip(&times) {
@@ -80,7 +80,7 @@ fn holders(system: &System, bundle: &Stacked) -> Result<Vec<Holder>> {
         .map(|s| s.mount)
         .chain([system.changes().upper()])
         .collect();
-    Ok(Search::new(&bundle.mount, &others, system.covered()?).holders())
+    Ok(Search::new(&bundle.mount, &others, covered()?).holders())
 }
 
 fn in_use(bundle: &Stacked, users: &[Holder]) -> Error {
@@ -96,15 +96,20 @@ fn in_use(bundle: &Stacked, users: &[Holder]) -> Error {
 /// Refuses the bundle that the running init is of: nothing could be started or shut down any more.
 fn not_the_init(system: &System, bundle: &Stacked) -> Result<()> {
     let Ok(init) = fs::read_link("/proc/1/exe") else { return Ok(()) };
-    let covered = system.covered()?;
+    let covered = covered()?;
     // Its own view may be that of a cover that is gone.
     let places: Vec<PathBuf> = [PathBuf::new()].into_iter().chain(covered).collect();
     let below = init.strip_prefix("/").unwrap_or(&init);
-    let has = |bundle: &Stacked| places.iter().any(|place| bundle.mount.join(place).join(below).is_file());
-    let highest = system.stack()?.into_iter().rev().filter(|s| !s.hidden).find(has);
-    if highest.is_some_and(|s| s.name == bundle.name) {
-        let what =
-            format!("{} holds the running init, {}", bundle.name, Path::new("/").join(below).display());
+    let found_in = |bundle: &Stacked| {
+        let mut paths = places.iter().map(|place| place.join(below));
+        paths.find(|path| bundle.mount.join(path).is_file())
+    };
+    let stack = system.stack()?;
+    let mut seen = stack.iter().rev().filter(|s| !s.hidden);
+    if let Some((highest, path)) = seen.find_map(|s| Some((s, found_in(s)?)))
+        && highest.name == bundle.name
+    {
+        let what = format!("{} holds the running init, /{}", bundle.name, path.display());
         return Err(Error::new(what).hint("a system without it could not even shut down"));
     }
     Ok(())

@@ -96,6 +96,7 @@ mod tests {
             file: PathBuf::new(),
             copied: false,
             since: 0,
+            since_boot: 0,
             by: String::new(),
         };
         let state = State {

@@ -42,6 +42,8 @@ pub struct Activated {
     pub copied: bool,
     /// When it came, in seconds since 1970.
     pub since: u64,
+    /// The same, in hundredths of a second since the kernel started, as /proc has the starts of processes.
+    pub since_boot: u64,
     /// Who brought it: the user's name, as far as it is known.
     pub by: String,
 }

@@ -69,26 +69,10 @@ impl System {
         Ok(stack::stack(&mounts::current()?, &self.state))
     }
 
-    /// The places that have a cover now.
-    pub fn covered(&self) -> Result<BTreeSet<PathBuf>> {
-        Ok(covers(&mounts::current()?).into_iter().map(|c| c.place).collect())
-    }
-
-    /// The covers that show something of the bundle mounted at `bundle`, or would.
-    pub fn covers_of(&self, bundle: &Path) -> Result<BTreeSet<PathBuf>> {
-        let mut found = BTreeSet::new();
-        for place in self.covered()? {
-            if cover::kind_below(bundle, &place)? != (cover::Kind::Missing, false) {
-                found.insert(place);
-            }
-        }
-        Ok(found)
-    }
-
     /// How the files of the bundle mounted at `bundle` come to be seen.
     pub fn brings(&self, bundle: &Path) -> Result<Brings> {
         let around =
-            Surroundings { root: Path::new("/"), upper: &self.changes.upper(), covered: &self.covered()? };
+            Surroundings { root: Path::new("/"), upper: &self.changes.upper(), covered: &covered()? };
         Brings::of(bundle, &around)
     }
 
@@ -287,6 +271,22 @@ impl System {
 fn covers(mounts: &[MountPoint]) -> Vec<Cover> {
     let in_place = |m: &MountPoint, cover: &Cover| m.path == Path::new("/").join(&cover.place);
     mounts.iter().filter_map(|m| Cover::parse(&m.source).filter(|cover| in_place(m, cover))).collect()
+}
+
+/// The places that have a cover now.
+pub fn covered() -> Result<BTreeSet<PathBuf>> {
+    Ok(covers(&mounts::current()?).into_iter().map(|c| c.place).collect())
+}
+
+/// The covers that show something of the bundle mounted at `bundle`, or would.
+pub fn covers_of(bundle: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for place in covered()? {
+        if cover::kind_below(bundle, &place)? != (cover::Kind::Missing, false) {
+            found.insert(place);
+        }
+    }
+    Ok(found)
 }
 
 /// The folder of the medium that holds the bundles.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::activation::source::available_memory;
 use crate::activation::stack::Origin;
-use crate::activation::system::{System, in_ramfs, live_folder};
+use crate::activation::system::{System, covered, in_ramfs, live_folder};
 use crate::cli::running::Status;
 use crate::error::{Ending, Error, Failure, Result};
 use crate::output::{Output, size};
@@ -86,7 +86,7 @@ fn report() -> Result<Report> {
             activated: count(Origin::Activated),
             hidden: stack.iter().filter(|s| s.hidden).count(),
         },
-        covers: system.covered()?.into_iter().map(|place| Path::new("/").join(place)).collect(),
+        covers: covered()?.into_iter().map(|place| Path::new("/").join(place)).collect(),
         changes: mounts::at(&mounts, &changes)
             .map(place)
             .ok_or_else(|| Error::at("find the changes at", &changes, "nothing is mounted there"))?,
@@ -121,7 +121,7 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
         let folder = report.live_folder.as_ref().unwrap_or(&medium.path).display();
         format!("{} ({}), {access}, bundles in {folder}", medium.source, medium.file_system)
     });
-    let percent = if changes.size > 0 { changes.used * 100 / changes.size } else { 0 };
+    let percent = (changes.used * 100).checked_div(changes.size).unwrap_or_default();
     vec![
         ("kernel", report.kernel.clone()),
         ("bundles", format!("{boot} of the boot, {activated} activated{hidden}")),

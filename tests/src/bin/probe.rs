@@ -18,6 +18,12 @@ use tests::protocol::{self, Ending, LogLine, Loop, NESTED, PORT_NAME, Reply, Rep
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        Some("hammer") => return hammer(&words[1..]),
+        Some("nap") => return nap(&words[1..]),
+        _ => {}
+    }
     let init = std::process::id() == 1 && std::env::var_os(NESTED).is_none();
     if init {
         prepare_as_init();
@@ -36,6 +42,33 @@ fn main() {
         // Process 1 must not return, and nobody can use a guest that does not answer.
         let _ = rustix::system::reboot(RebootCommand::PowerOff);
     }
+}
+
+/// Sleeps for a number of microseconds.
+fn nap(words: &[String]) {
+    let microseconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
+    std::thread::sleep(Duration::from_micros(microseconds));
+}
+
+/// Looks for every path, opens and reads it, again and again until the file that is named first is there. Then says how
+/// often it looked and what went wrong, each kind of trouble once.
+fn hammer(words: &[String]) {
+    let Some((end, paths)) = words.split_first() else { return };
+    let mut trouble = BTreeMap::new();
+    let mut looks = 0u64;
+    while !Path::new(end).exists() {
+        for path in paths {
+            looks += 1;
+            let looked = fs::symlink_metadata(path).and_then(|about| {
+                let mut byte = [0; 1];
+                if about.is_file() { File::open(path)?.read(&mut byte).map(drop) } else { Ok(()) }
+            });
+            if let Err(error) = looked {
+                *trouble.entry(format!("{path}: {error}")).or_insert(0u64) += 1;
+            }
+        }
+    }
+    println!("{looks} looks, trouble: {trouble:?}");
 }
 
 /// What a distribution's init would have seen to before the first service: file systems it finds missing,
