@@ -5,7 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use live::changes::Changes;
+use live::dpkg;
 use live::error::{AtPath, Error, Result};
+use live::layer::Layer;
 use live::layout;
 use live::log;
 use live::union::Union;
@@ -31,8 +34,14 @@ const DEVICE_MANAGERS: [&str; 7] = [
 /// The line a fstab without a root gets: init systems look there for how the root is to be mounted.
 const ROOT_LINE: &str = "overlay / overlay rw 0 0\n";
 
-/// Makes the union fit to start.
-pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> {
+/// Makes the union of `layers` and `changes` fit to start.
+pub fn prepare(
+    union: &Union,
+    layers: &[Layer],
+    changes: &Changes,
+    medium: &Medium,
+    drivers: &Drivers,
+) -> Result<()> {
     for (name, mode) in FOLDERS {
         let path = union.path.join(name);
         if !path.is_dir() {
@@ -44,7 +53,7 @@ pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> 
         log::info(format_args!("nothing in the union loads drivers: loading all that this machine asks for"));
         drivers.load_all();
     }
-    // Neither of these is worth a failed boot.
+    // None of these is worth a failed boot.
     if let Err(e) = add_root_line(&union.path) {
         log::warning(format_args!("fstab: {e}"));
     }
@@ -58,6 +67,22 @@ pub fn prepare(union: &Union, medium: &Medium, drivers: &Drivers) -> Result<()> 
             Ok(files) => log::info(format_args!("rootcopy: {files} files")),
             Err(e) => log::warning(format_args!("rootcopy: {e}")),
         }
+    }
+    if let Err(e) = show_packages(&union.path, layers, changes) {
+        log::warning(format_args!("packages: {e}"));
+    }
+    Ok(())
+}
+
+/// Has dpkg's database show the packages of these layers: those that a fragment tells of, and none of bundles that a kept
+/// session knew and that are not here now.
+fn show_packages(root: &Path, layers: &[Layer], changes: &Changes) -> Result<()> {
+    let bundles: Vec<(&str, &Path)> =
+        layers.iter().map(|layer| (layer.name.as_str(), layer.path.as_path())).collect();
+    let changed = dpkg::converge(root, changes.home(), &bundles)?;
+    if changed != dpkg::Changed::default() {
+        let (added, removed) = (changed.added.len(), changed.removed.len());
+        log::info(format_args!("packages: {added} of bundles added, {removed} taken out"));
     }
     Ok(())
 }

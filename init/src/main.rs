@@ -57,7 +57,7 @@ fn boot() -> Result<Infallible> {
         Union::mount(&layers, &changes, layout::UNION.as_ref())
     })?;
     step(Step::Finish);
-    Step::Finish.run(|| finish::prepare(&union, &medium, &drivers))?;
+    Step::Finish.run(|| finish::prepare(&union, &layers, &changes, &medium, &drivers))?;
     step(Step::Handover);
     drop(drivers);
     Step::Handover.run(|| handover::become_init(&union, &ramfs, &options))
