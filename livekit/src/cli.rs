@@ -1,6 +1,7 @@
 //! Every flag, once. Help and, later, man page and completion come from here.
 
 pub mod bundle;
+pub mod from_packages;
 pub mod running;
 pub mod sb;
 

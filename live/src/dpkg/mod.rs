@@ -20,7 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-pub use fragments::{FRAGMENTS, fragment_of};
+pub use fragments::{FRAGMENTS, form, fragment_of};
 pub use lock::Lock;
 pub use merge::{Earlier, Entry, Fragment, Merged, REPLACES, State, merge};
 pub use pieces::{Form, Id, Piece, field, is_installed};

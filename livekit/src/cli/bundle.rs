@@ -26,6 +26,7 @@ pub enum BundleCommand {
     Verify(Verify),
     Diff(Diff),
     Convert(Convert),
+    FromPackages(Box<super::from_packages::FromPackages>),
 }
 
 /// How a bundle is compressed.

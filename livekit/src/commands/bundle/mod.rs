@@ -4,6 +4,7 @@ mod cat;
 mod convert;
 mod diff;
 pub mod extract;
+mod from_packages;
 mod info;
 mod largest;
 mod list;
@@ -32,6 +33,7 @@ pub fn bundle(command: BundleCommand, output: &Output) -> Result<Ending, Failure
         BundleCommand::Extract(flags) => return Ok(extract::extract(&flags, output)?),
         BundleCommand::Diff(flags) => return diff::diff(&flags, output),
         BundleCommand::Convert(flags) => return convert::convert(&flags, output),
+        BundleCommand::FromPackages(flags) => return from_packages::from_packages(&flags, output),
         BundleCommand::Verify(flags) => return Ok(verify::verify(&flags, output)?),
         BundleCommand::Info(flags) => info::info(&flags, output)?,
     }
