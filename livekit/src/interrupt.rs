@@ -63,6 +63,12 @@ pub fn forget(path: &Path) {
     registered().remove(path);
 }
 
+/// Does `work`, which a signal neither interrupts nor comes before: a process that is being ended never begins with it.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let _held = registered();
+    work()
+}
+
 fn registered() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     TO_REMOVE.lock().unwrap_or_else(PoisonError::into_inner)
 }

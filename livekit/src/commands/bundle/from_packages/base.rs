@@ -52,9 +52,14 @@ impl Base {
             Mount::new("squashfs", &source).read_only().at(&path)?;
             lowers.insert(0, path);
         }
-        let (upper, work) = (place.folder("base-upper")?, place.folder("base-work")?);
+        let (upper, work) = (place.folder("base-changes/upper")?, place.folder("base-changes/work")?);
         let path = place.folder("base")?;
         Overlay { source: "livekit-base", lowers: &lowers, upper: &upper, work: &work }.at(&path)?;
+        // As in the running system: with the packages of all of them.
+        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let lowest_first = lowers.iter().rev().map(PathBuf::as_path);
+        let bundles: Vec<(&str, &Path)> = names.iter().map(String::as_str).zip(lowest_first).collect();
+        live::dpkg::converge(&path, &place.folder("base-changes")?, &bundles)?;
         Base { path, parts: Vec::new() }.check()
     }
 

@@ -15,12 +15,16 @@ use std::time::Duration;
 use bundles::{BundleName, PackOptions};
 use live::dpkg::Lock;
 use live::sys::{mount, namespace};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::packing::{self, ending, make};
 use super::target;
 use crate::cli::from_packages::FromPackages;
-use crate::error::{Ending, Error, Failure, Result};
+use crate::error::{AtPath, Ending, Error, Failure, Result};
+use crate::interrupt;
 use crate::output::{Output, size};
+use crate::scratch::Scratch;
 use apt::Apt;
 use base::Base;
 use plan::Plan;
@@ -76,7 +80,7 @@ fn work(
 ) -> Result<Ending> {
     let base = Base::open(flags, place)?;
     // Under the union nothing must change.
-    let _lock = if base.writable() { Some(Lock::take(&base.path, PATIENCE)?) } else { None };
+    let lock = if base.writable() { Some(Lock::take(&base.path, PATIENCE)?) } else { None };
     let union = ThrowAway::mount(&base, place)?;
     let apt = Apt { union: &union, recommends: !flags.no_recommends, output };
     if flags.update || !apt.has_lists() {
@@ -99,10 +103,29 @@ fn work(
     if plan.upgraded.is_empty() {
         output.warnings("", &made.replaced);
     }
+    output.warnings("", &made.keys);
+    drop((union, lock));
     let name = path.display().to_string();
-    let packed = make(made.source, path, &name, options, output)?;
+    // A signal takes away what is being packed. A bundle that misses it must not get the name.
+    let beside = Scratch::new_in(&target::folder(path)?)?;
+    let packing = beside.join(path.file_name().unwrap_or_default());
+    let packed = make(made.source, &packing, &name, options, output)?;
+    interrupt::undisturbed(|| rename(&packing, path))?;
     output.answer(name)?;
     Ok(ending(&packed))
+}
+
+/// Gives the bundle its name, if it is still free.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    let flags = RenameFlags::NOREPLACE;
+    match renameat_with(CWD, from, CWD, to, flags) {
+        // A file system that cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => {
+            std::fs::rename(from, to).at("rename the bundle to", to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS) => Err(Errno::EXIST).at("rename the bundle to", to),
+        other => other.at("rename the bundle to", to),
+    }
 }
 
 fn show(plan: &Plan, output: &Output) -> Result<Ending> {

@@ -1,6 +1,7 @@
 //! What of the union's upper becomes the bundle.
 
 use std::fs::{self, Metadata};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,6 +17,8 @@ pub struct Made {
     pub source: Source,
     /// Files of the base that the bundle has in its own way, in sentences.
     pub replaced: Vec<String>,
+    /// Private keys that were made for the packages, in sentences.
+    pub keys: Vec<String>,
 }
 
 /// dpkg's notes on what stands for a general name, a file for each.
@@ -24,7 +27,7 @@ const ALTERNATIVES: &str = "var/lib/dpkg/alternatives";
 /// Reads `upper`, the changes over `base`.
 pub fn of(upper: &Path, base: &Path) -> Result<Made> {
     let patterns = Patterns::new(PATTERNS.iter().map(|(pattern, _)| pattern)).map_err(|e| from_source(&e))?;
-    let mut replaced = Vec::new();
+    let (mut replaced, mut keys) = (Vec::new(), Vec::new());
     let source = source::directory(upper, &mut |path, metadata| {
         if patterns.leave_out(path, metadata.is_dir()) == Some(true) {
             return Wanted::Skip;
@@ -40,11 +43,17 @@ pub fn of(upper: &Path, base: &Path) -> Result<Made> {
                 ));
             }
         }
+        if wanted == Wanted::Keep && metadata.is_file() && is_key(&upper.join(path)) {
+            let path = path.display();
+            keys.push(format!(
+                "{path} is a private key that was made just now: whoever has the bundle has it"
+            ));
+        }
         wanted
     });
     let mut source = source.map_err(|e| from_source(&e))?;
     show_through(&mut source.tree, base);
-    Ok(Made { source, replaced })
+    Ok(Made { source, replaced, keys })
 }
 
 fn wanted(path: &Path, metadata: &Metadata, (upper, base): (&Path, &Path)) -> Wanted {
@@ -65,6 +74,14 @@ fn wanted(path: &Path, metadata: &Metadata, (upper, base): (&Path, &Path)) -> Wa
         && matches!((fs::read(upper.join(path)), fs::read(base.join(path))), (Ok(a), Ok(b)) if a == b);
     // Written to, and left as it was.
     if equal { Wanted::Skip } else { Wanted::Keep }
+}
+
+/// Whether a file begins as keys do that OpenSSH and OpenSSL write (RFC 7468).
+fn is_key(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    read.is_ok() && line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----")
 }
 
 /// New directories hide nothing: before Linux 6.1 overlayfs marks each as opaque, and what another bundle has in it
@@ -109,6 +126,7 @@ mod tests {
             ("upper/etc/shells", "other"),
             ("upper/etc/same", "b"),
             ("upper/etc/passwd", "x"),
+            ("upper/etc/key", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"),
             ("upper/etc/ld.so.cache", "x"),
             ("upper/usr/bin/hello", "x"),
             ("upper/usr/share/hello/x", "x"),
@@ -138,6 +156,7 @@ mod tests {
         assert_eq!(
             files,
             [
+                "etc/key",
                 "etc/shells",
                 "usr/bin/hello",
                 "usr/share/hello/x",
@@ -145,6 +164,11 @@ mod tests {
                 "var/lib/dpkg/info/hello.list",
                 "var/log/hello",
             ]
+        );
+        assert!(
+            made.keys.len() == 1 && made.keys[0].starts_with("etc/key is a private key"),
+            "{:?}",
+            made.keys
         );
         assert_eq!(made.replaced, ["the bundle has etc/shells of its own, in the place of the system's"]);
     }
