@@ -3,6 +3,7 @@
 mod diff;
 mod dir2sb;
 mod extract;
+mod from_packages;
 mod pack;
 mod place;
 mod read;
