@@ -116,6 +116,7 @@ fn every_bundle_command_has_help_with_examples() {
         ("bundle diff", &["1 different; 2 could not"]),
         ("bundle convert", &[".wh.NAME", "--compressor"]),
         ("bundle plan", &["--root"]),
+        ("bundle from-packages", &["--base", "--dry-run", "--upgrade", "--compressor", "1 could not"]),
         ("sb dir2sb", &["Other than in Slax"]),
         ("sb sb2dir", &["Other than in Slax", "rmsbdir"]),
         ("sb rmsbdir", &["Other than in Slax", ".livekit-sb2dir"]),

@@ -8,9 +8,9 @@ use super::bundle::Compressing;
 
 /// Make a bundle of Debian packages
 ///
-/// Installs the packages with apt, and those that they need and that are missing, in a throw-away union over a system: the
-/// running one unless --root or --base says otherwise. What that changes becomes the bundle. The system itself stays as it
-/// is: services are not started, questions are not asked, and all mounts are seen by this command alone. Needs root.
+/// Installs the packages with apt, and what they need and the system has not, in a throw-away union over it: over the
+/// running system, unless --root or --base says otherwise. What that changes becomes the bundle. The system itself stays
+/// as it is: no service is started, no question is asked, and all mounts are seen by this command alone. Needs root.
 ///
 /// While the bundle is active, dpkg -l shows its packages. Users and groups that the packages need are in the bundle as a
 /// file for systemd-sysusers.
@@ -26,12 +26,12 @@ use super::bundle::Compressing;
       sudo livekit bundle from-packages --root /srv/root 20-vim vim
       sudo livekit bundle from-packages --base 00-core.sb --base 01-firmware.sb 20-vim vim
 
-A bundle fits the system it was made over, and systems that have the same packages in the same versions: what was there
-is not in the bundle. PACKAGE may be anything that `apt-get install` understands, such as vim/bookworm-backports or vim=2:9.
+What the system has is not in the bundle: it fits this system, and others with the same packages.
+PACKAGE may be anything that apt-get install understands, such as vim=2:9 or vim/bookworm-backports.
 
-Everything is made in $TMPDIR, else /var/tmp; in memory where that is on no file system of a disk that a union can write to.
-The answer on standard output is the path of the bundle; with --dry-run a line for each package: name, version,
-architecture, bytes to download, bytes installed, separated by tabs.
+Everything is made in $TMPDIR, else /var/tmp; in memory where a union cannot write to that. The
+answer on standard output is the path of the bundle; with --dry-run a line for each package: name,
+version, architecture, bytes to download, bytes installed, with tabs between.
 
 Exit code: 0 done; 1 could not, apt's messages say why; 2 wrong usage."#)]
 pub struct FromPackages {
