@@ -47,8 +47,7 @@ impl Overlay<'_> {
     /// room for some hundred of them.
     fn mount_by_list(&self, path: &Path) -> Result<()> {
         let home = common_folder(self.lowers);
-        let names: Vec<String> =
-            self.lowers.iter().map(|l| escape(l.strip_prefix(&home).unwrap_or(l))).collect();
+        let names: Vec<String> = self.lowers.iter().map(|l| escape(below(l, &home))).collect();
         let data = format!(
             "lowerdir={},upperdir={},workdir={},{OPTIONS}",
             names.join(":"),
@@ -79,9 +78,16 @@ pub fn kernel_version(release: &str) -> (u32, u32) {
 fn common_folder(paths: &[PathBuf]) -> PathBuf {
     let mut home = paths.first().and_then(|p| p.parent()).unwrap_or(Path::new("/"));
     while !paths.iter().all(|p| p.starts_with(home) && p != home) {
-        home = home.parent().unwrap_or(Path::new("/"));
+        let Some(parent) = home.parent() else { break };
+        home = parent;
     }
     home.to_owned()
+}
+
+/// The path as seen from `home`.
+fn below<'a>(path: &'a Path, home: &Path) -> &'a Path {
+    // The root itself may be a layer.
+    if path == home { Path::new(".") } else { path.strip_prefix(home).unwrap_or(path) }
 }
 
 /// overlayfs takes a colon for the next layer and a comma for the next option, unless a backslash is before it.
@@ -130,9 +136,16 @@ mod tests {
             (&["/b/1.sb/usr", "/b/2.sb/usr"], "/b"),
             (&["/b/1.sb", "/b/1.sb/usr"], "/b"),
             (&["/a/x", "/b/y"], "/"),
+            (&["/"], "/"),
+            (&["/a/x", "/"], "/"),
         ] {
             let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
             assert_eq!(common_folder(&paths), Path::new(expected), "{paths:?}");
         }
+        let root = Path::new("/");
+        assert_eq!(
+            (below(root, root), below(Path::new("/b/1.sb"), root)),
+            (Path::new("."), Path::new("b/1.sb"))
+        );
     }
 }
