@@ -213,9 +213,30 @@ fn the_bundle_works_over_the_system(place: &Place) {
     said("systemd-sysusers /usr/lib/sysusers.d/livekit-x.conf");
     assert_eq!(said("id -u dnsmasq").trim(), uid);
 
-    // With a package of the user's, and without the bundle.
+    // Without the bundle.
     let changed = dpkg::converge(&union, &changes, &[]).unwrap();
     assert!(changed.removed.iter().any(|name| name == "cowsay"), "{changed:?}");
     assert!(!inside("dpkg -s cowsay").0);
     assert!(fs::read(union.join("var/lib/dpkg/status")).unwrap() == before, "the database is not as it was");
+
+    // With it, and the user at work: what dpkg writes anew is still the bundle's, what it removed stays away.
+    dpkg::converge(&union, &changes, &bundles).unwrap();
+    said("dpkg --purge cowsay");
+    said("echo dnsmasq hold | dpkg --set-selections");
+    assert_eq!(dpkg::converge(&union, &changes, &bundles).unwrap(), dpkg::Changed::default());
+    assert!(!inside("dpkg -s cowsay").0);
+    assert!(said("dpkg -l dnsmasq").contains("\nhi  dnsmasq "));
+    let changed = dpkg::converge(&union, &changes, &[]).unwrap();
+    assert!(changed.removed.iter().any(|name| name == "dnsmasq"), "{changed:?}");
+    assert_eq!(dpkg::converge(&union, &changes, &bundles[..0]).unwrap(), dpkg::Changed::default());
+    let changed = dpkg::converge(&union, &changes, &bundles).unwrap();
+    assert!(!changed.added.iter().any(|name| name == "cowsay"), "{changed:?}");
+    dpkg::converge(&union, &changes, &[]).unwrap();
+    // dpkg has another order.
+    let packages = |status: &[u8]| {
+        let mut paragraphs: Vec<String> = text(status).split("\n\n").map(|p| p.trim().to_owned()).collect();
+        paragraphs.sort();
+        paragraphs
+    };
+    assert!(packages(&fs::read(union.join("var/lib/dpkg/status")).unwrap()) == packages(&before));
 }
