@@ -1,11 +1,10 @@
 //! What bundles bring to dpkg's databases.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
 use super::merge::Fragment;
-use super::pieces::{Form, Id};
+use super::pieces::{Form, Id, Index};
 use crate::error::{AtPath, Result};
 
 /// Where a bundle has its fragments, each named as the database below var/lib/dpkg that it belongs to. The path is the same in
@@ -31,18 +30,30 @@ pub fn form(database: &str) -> Option<Form> {
     }
 }
 
-/// The fragments of `bundles`, lowest first, by database.
-pub fn read(bundles: &[(&str, &Path)]) -> Result<BTreeMap<String, Vec<Fragment>>> {
-    let mut found: BTreeMap<String, Vec<Fragment>> = BTreeMap::new();
+/// What belongs to each database, by its name below var/lib/dpkg.
+pub type ByDatabase<T> = Vec<(String, Vec<T>)>;
+
+/// What belongs to the database of that name; nothing, if it is not there yet.
+pub fn of<'a, T>(all: &'a mut ByDatabase<T>, database: &str) -> &'a mut Vec<T> {
+    let place = all.iter().position(|(name, _)| name == database).unwrap_or_else(|| {
+        all.push((database.to_owned(), Vec::new()));
+        all.len() - 1
+    });
+    &mut all[place].1
+}
+
+/// The fragments of `bundles`, lowest first.
+pub fn read(bundles: &[(&str, &Path)]) -> Result<ByDatabase<Fragment>> {
+    let mut found = Vec::new();
     for (place, (name, mount)) in bundles.iter().enumerate() {
         let below: Vec<&Path> = bundles[..place].iter().map(|(_, mount)| *mount).collect();
         if let Some(fragment) = fragment_of(name, mount, &below)? {
-            found.entry(STATUS.to_owned()).or_default().push(fragment);
+            of(&mut found, STATUS).push(fragment);
         }
         for database in others(&mount.join(FRAGMENTS))? {
             if let Some(text) = read_file(&mount.join(FRAGMENTS).join(&database))? {
                 let bundle = (*name).to_owned();
-                found.entry(database).or_default().push(Fragment { bundle, text, whole: false });
+                of(&mut found, &database).push(Fragment { bundle, text, whole: false });
             }
         }
     }
@@ -71,11 +82,11 @@ pub fn fragment_of(name: &str, mount: &Path, below: &[&Path]) -> Result<Option<F
 /// The packages that `status` has and none of `others`.
 fn beyond(status: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
     let form = Form::Paragraphs;
-    let mut known: HashMap<Vec<u8>, Vec<Id>> = HashMap::new();
-    for id in others.iter().flat_map(|text| form.pieces(text)).filter_map(|piece| piece.id) {
-        known.entry(id.name.clone()).or_default().push(id);
-    }
-    let is_new = |id: &Id| known.get(&id.name).is_none_or(|ids| !ids.iter().any(|other| other.excludes(id)));
+    let known: Vec<Id> =
+        others.iter().flat_map(|text| form.pieces(text)).filter_map(|piece| piece.id).collect();
+    let mut places = Index::default();
+    known.iter().enumerate().for_each(|(place, id)| places.put(id, place));
+    let is_new = |id: &Id| !places.named(id).iter().any(|&place| known[place].excludes(id));
     let pieces = form.pieces(status).into_iter();
     let new = pieces.filter(|piece| piece.id.as_ref().is_some_and(is_new));
     new.map(|piece| piece.text).collect::<Vec<_>>().concat()
@@ -96,7 +107,6 @@ fn others(folder: &Path) -> Result<Vec<String>> {
         Err(e) => return Err(e).at("list", &triggers),
     }
     names.retain(|name| form(name).is_some());
-    names.sort();
     Ok(names)
 }
 

@@ -1,8 +1,6 @@
 //! What a database of dpkg has to say while certain bundles are active.
 
-use std::collections::HashMap;
-
-use super::pieces::{Form, Id, Piece, body, ended, field, is_installed};
+use super::pieces::{Form, Id, Index, Piece, body, ended, field, is_installed};
 
 /// A field of a fragment's paragraph: the version that the package has in the base the bundle was made on. The paragraph
 /// takes the place of that one, and of no other.
@@ -98,8 +96,7 @@ pub fn merge(form: Form, text: &[u8], fragments: &[Fragment], earlier: Earlier<'
 struct Merging<'a> {
     form: Form,
     pieces: Vec<Piece<'a>>,
-    /// Places of pieces by the name of what they are about.
-    places: HashMap<Vec<u8>, Vec<usize>>,
+    places: Index,
     fates: Vec<Fate>,
     wanted: Vec<Wanted>,
     appended: Vec<Vec<u8>>,
@@ -109,10 +106,10 @@ struct Merging<'a> {
 impl<'a> Merging<'a> {
     fn new(form: Form, text: &'a [u8], fragments: &[Fragment]) -> Self {
         let pieces = form.pieces(text);
-        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        let mut places = Index::default();
         for (place, piece) in pieces.iter().enumerate() {
             if let Some(id) = &piece.id {
-                places.entry(id.name.clone()).or_default().push(place);
+                places.put(id, place);
             }
         }
         let fates = vec![Fate::Stays; pieces.len()];
@@ -122,8 +119,7 @@ impl<'a> Merging<'a> {
 
     /// The place of what excludes `id`, as it will be.
     fn find(&self, id: &Id) -> Option<usize> {
-        let places = self.places.get(&id.name)?;
-        places.iter().copied().find(|&place| {
+        self.places.named(id).iter().copied().find(|&place| {
             self.fates[place] == Fate::Stays
                 && self.pieces[place].id.as_ref().is_some_and(|found| found.excludes(id))
         })
@@ -246,7 +242,7 @@ impl<'a> Merging<'a> {
 /// What the fragments bring, each thing once: as the highest of them has it.
 fn wanted(form: Form, fragments: &[Fragment]) -> Vec<Wanted> {
     let mut found: Vec<Wanted> = Vec::new();
-    let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    let mut places = Index::default();
     for fragment in fragments {
         for piece in form.pieces(&fragment.text) {
             let Some(id) = piece.id else { continue };
@@ -256,9 +252,8 @@ fn wanted(form: Form, fragments: &[Fragment]) -> Vec<Wanted> {
             }
             let replaces = if paragraph { field(piece.text, REPLACES).map(<[u8]>::to_vec) } else { None };
             let text = ended(&without_field(body(piece.text), REPLACES)).into_owned();
-            let named = places.entry(id.name.clone()).or_default();
             let whole = fragment.whole;
-            match named.iter().copied().find(|&place| found[place].id.excludes(&id)) {
+            match places.named(&id).iter().copied().find(|&place| found[place].id.excludes(&id)) {
                 Some(place) => {
                     let mut bundles = std::mem::take(&mut found[place].bundles);
                     if !bundles.contains(&fragment.bundle) {
@@ -269,7 +264,7 @@ fn wanted(form: Form, fragments: &[Fragment]) -> Vec<Wanted> {
                     found[place] = Wanted { id, text, replaces, bundles, whole, done: false };
                 }
                 None => {
-                    named.push(found.len());
+                    places.put(&id, found.len());
                     let bundles = vec![fragment.bundle.clone()];
                     found.push(Wanted { id, text, replaces, bundles, whole, done: false });
                 }

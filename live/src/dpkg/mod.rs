@@ -14,7 +14,6 @@ mod tests;
 #[cfg(test)]
 mod tests_on_disk;
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
@@ -63,17 +62,19 @@ pub fn converge(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Resul
     // A database that the changes do not have is as the bundles have it: nothing was merged into it.
     let own = changes.join("upper").join(HOME);
     let mut earlier = stored.clone();
-    earlier.databases.retain(|database, _| own.join(database).is_file());
+    earlier.databases.retain(|(database, _)| own.join(database).is_file());
 
     let mut next = Record::default();
     let mut writes = Vec::new();
     let mut changed = Changed::default();
-    let databases: BTreeSet<_> = earlier.databases.keys().chain(fragments.keys()).collect();
-    for database in databases {
+    let known = |database: &String| earlier.databases.iter().any(|(name, _)| name == database);
+    let new = fragments.iter().map(|(database, _)| database).filter(|database| !known(database));
+    for database in earlier.databases.iter().map(|(database, _)| database).chain(new) {
         let Some(form) = fragments::form(database) else { continue };
         let path = home.join(database);
         let text = fragments::read_file(&path)?.unwrap_or_default();
-        let brought = fragments.get(database).map_or(&[][..], Vec::as_slice);
+        let brought = fragments.iter().find(|(name, _)| name == database);
+        let brought = brought.map_or(&[][..], |(_, fragments)| fragments);
         let untouched = !own.join(database).is_file();
         let before = Earlier { entries: earlier.of(database), pending: earlier.pending, untouched };
         let merged = merge(form, &text, brought, before);
@@ -81,7 +82,7 @@ pub fn converge(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Resul
             (changed.added, changed.removed) = (merged.added, merged.removed);
         }
         if !merged.entries.is_empty() {
-            next.databases.insert(database.clone(), merged.entries);
+            next.databases.push((database.clone(), merged.entries));
         }
         if merged.text != text {
             writes.push(Database { path, text: merged.text });

@@ -1,6 +1,7 @@
 //! The forms dpkg's databases have, taken apart so that every byte stays where it was.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// How a database is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +92,24 @@ impl Form {
         let (one, other) = (body(one), body(other));
         match self {
             Form::Lines(_) => ended(one) == ended(other),
-            Form::Paragraphs => one == other || normal(one) == normal(other),
+            Form::Paragraphs => one == other || same_fields(&normal(one), &normal(other)),
         }
+    }
+}
+
+/// Finds places in a list by what they are about.
+#[derive(Debug, Default)]
+pub struct Index(HashMap<Vec<u8>, Vec<usize>>);
+
+impl Index {
+    /// What is at `place` is about `id`.
+    pub fn put(&mut self, id: &Id, place: usize) {
+        self.0.entry(id.name.clone()).or_default().push(place);
+    }
+
+    /// Places of what has the name of `id`.
+    pub fn named(&self, id: &Id) -> &[usize] {
+        self.0.get(&id.name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -126,7 +143,11 @@ fn installed(state: &[u8]) -> bool {
     matches!(state, b"installed" | b"triggers-awaited" | b"triggers-pending")
 }
 
-/// A paragraph's fields in one order, without what dpkg and its user may change while the package stays the same.
+fn same_fields(one: &[Vec<u8>], other: &[Vec<u8>]) -> bool {
+    one.len() == other.len() && one.iter().all(|field| other.contains(field))
+}
+
+/// A paragraph's fields, without what dpkg and its user may change while the package stays the same.
 fn normal(paragraph: &[u8]) -> Vec<Vec<u8>> {
     let mut fields: Vec<Vec<u8>> = Vec::new();
     for line in paragraph.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()) {
@@ -139,7 +160,6 @@ fn normal(paragraph: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     fields.retain(|field| !field.starts_with(b"triggers-"));
-    fields.sort();
     fields
 }
 

@@ -4,9 +4,9 @@
 //! with the database, the state and the bundles with `/` between them; the piece with a space before each line; and what
 //! it replaced with a minus.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::fragments::{self, ByDatabase};
 use super::merge::{Entry, State};
 use crate::error::{AtPath, Error, Result};
 
@@ -16,8 +16,7 @@ const PENDING: &[u8] = b"livekit-dpkg 1 pending";
 /// What was merged into which database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Databases by their names below var/lib/dpkg.
-    pub databases: BTreeMap<String, Vec<Entry>>,
+    pub databases: ByDatabase<Entry>,
     /// Whether they may not have been written yet.
     pub pending: bool,
 }
@@ -37,19 +36,19 @@ impl Record {
 
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.databases.values().all(Vec::is_empty)
+        self.databases.iter().all(|(_, entries)| entries.is_empty())
     }
 
     /// What was remembered of one database.
     pub fn of(&self, database: &str) -> &[Entry] {
-        self.databases.get(database).map_or(&[], Vec::as_slice)
+        self.databases.iter().find(|(name, _)| name == database).map_or(&[], |(_, entries)| entries)
     }
 
     /// What to remember while databases go from `self` to `next`: they may be in either state, or one in each.
     pub fn towards(&self, next: &Self) -> Self {
         let mut both = Self { pending: true, ..next.clone() };
         for (database, entries) in &self.databases {
-            let known = both.databases.entry(database.clone()).or_default();
+            let known = fragments::of(&mut both.databases, database);
             let old = entries.iter().filter(|old| old.state == State::Merged);
             let old: Vec<Entry> = old.filter(|old| !known.contains(old)).cloned().collect();
             known.extend(old);
@@ -94,7 +93,7 @@ impl Record {
                 _ => {
                     let line = String::from_utf8_lossy(line.strip_suffix(b"\n")?).into_owned();
                     let mut words = line.splitn(3, ' ');
-                    let database = words.next()?.to_owned();
+                    let database = words.next()?;
                     let state = match words.next()? {
                         "merged" => State::Merged,
                         "others" => State::Others,
@@ -103,7 +102,7 @@ impl Record {
                     };
                     let bundles = words.next()?.split('/').filter(|name| !name.is_empty()).map(str::to_owned);
                     let bundles = bundles.collect();
-                    let entries = record.databases.entry(database).or_default();
+                    let entries = fragments::of(&mut record.databases, database);
                     entries.push(Entry { state, bundles, text: Vec::new(), replaced: None });
                     entry = entries.last_mut();
                 }
@@ -134,17 +133,17 @@ mod tests {
             replaced: replaced.map(|text| text.as_bytes().to_vec()),
         };
         let mut record = Record { pending: true, ..Record::default() };
-        record.databases.insert(
+        record.databases.push((
             "status".into(),
             vec![
                 entry(State::Merged, &["20-a b.sb", "x.sb"], "Package: a\nDescription: x\n .\n y\n", None),
                 entry(State::Removed, &[], "Package: b\n", None),
                 entry(State::Merged, &["x.sb"], "Package: c\n", Some("Package: c\n-: 1\n")),
             ],
-        );
+        ));
         record
             .databases
-            .insert("triggers/File".into(), vec![entry(State::Others, &["x.sb"], "/a b\n", None)]);
+            .push(("triggers/File".into(), vec![entry(State::Others, &["x.sb"], "/a b\n", None)]));
         for pending in [true, false] {
             record.pending = pending;
             assert_eq!(Record::parse(&record.text()).as_ref(), Some(&record));
