@@ -79,7 +79,7 @@ pub fn prepare(
 fn show_packages(root: &Path, layers: &[Layer], changes: &Changes) -> Result<()> {
     let bundles: Vec<(&str, &Path)> =
         layers.iter().map(|layer| (layer.name.as_str(), layer.path.as_path())).collect();
-    let changed = dpkg::converge(root, changes.home(), &bundles)?;
+    let changed = dpkg::converge_at_boot(root, changes.home(), &bundles)?;
     if changed != dpkg::Changed::default() {
         let (added, removed) = (changed.added.len(), changed.removed.len());
         log::info(format_args!("packages: {added} of bundles added, {removed} taken out"));

@@ -46,7 +46,7 @@ pub enum State {
 pub struct Earlier<'a> {
     /// What was merged.
     pub entries: &'a [Entry],
-    /// Whether the databases may not have been written since: what is missing was not removed by anybody then.
+    /// Whether the database may not have been written since: what is missing was not removed by anybody then.
     pub pending: bool,
     /// Whether the database comes from the bundles, untouched.
     pub untouched: bool,

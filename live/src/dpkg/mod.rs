@@ -50,8 +50,25 @@ struct Database {
 
 /// Makes dpkg's databases in `root` show what is there with exactly `bundles` active: names and mounts, lowest first.
 /// `changes` is the folder that holds `upper`; the record of what was merged is kept in it. Nothing is written where all
-/// is right already, or where there is no dpkg. The caller holds the [`Lock`], unless nobody else runs yet.
+/// is right already, or where there is no dpkg. The caller holds the [`Lock`].
 pub fn converge(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Result<Changed> {
+    bring(root, changes, bundles, |_| true)
+}
+
+/// The same for the bundles of a boot, before anybody else runs. A database that the changes do not have is as these
+/// bundles have it: what the record of an earlier boot says of it does not count.
+pub fn converge_at_boot(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Result<Changed> {
+    let own = changes.join("upper").join(HOME);
+    bring(root, changes, bundles, |database| own.join(database).is_file())
+}
+
+/// `counts` tells of which databases the record counts.
+fn bring(
+    root: &Path,
+    changes: &Path,
+    bundles: &[(&str, &Path)],
+    counts: impl Fn(&str) -> bool,
+) -> Result<Changed> {
     let Some(home) = home(root)? else { return Ok(Changed::default()) };
     let place = changes.join(RECORD);
     let stored = Record::read(&place)?;
@@ -59,10 +76,9 @@ pub fn converge(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Resul
     if fragments.is_empty() && stored == Record::default() {
         return Ok(Changed::default());
     }
-    // A database that the changes do not have is as the bundles have it: nothing was merged into it.
     let own = changes.join("upper").join(HOME);
     let mut earlier = stored.clone();
-    earlier.databases.retain(|(database, _)| own.join(database).is_file());
+    earlier.databases.retain(|(database, _)| counts(database));
 
     let mut next = Record::default();
     let mut writes = Vec::new();
@@ -76,7 +92,9 @@ pub fn converge(root: &Path, changes: &Path, bundles: &[(&str, &Path)]) -> Resul
         let brought = fragments.iter().find(|(name, _)| name == database);
         let brought = brought.map_or(&[][..], |(_, fragments)| fragments);
         let untouched = !own.join(database).is_file();
-        let before = Earlier { entries: earlier.of(database), pending: earlier.pending, untouched };
+        // What nobody has written to, nobody has removed anything from.
+        let pending = earlier.pending || untouched;
+        let before = Earlier { entries: earlier.of(database), pending, untouched };
         let merged = merge(form, &text, brought, before);
         if form == Form::Paragraphs {
             (changed.added, changed.removed) = (merged.added, merged.removed);

@@ -94,13 +94,26 @@ fn whole_databases_count_beyond_those_below() {
     assert_eq!(fragment_of("00", &core, &[]).unwrap(), None);
     let found = fragment_of("20", &hand, &[&core]).unwrap().unwrap();
     assert_eq!((words(&found.text).as_str(), found.whole), ("v=1", true));
-    // The union shows it by itself, and keeps showing it when somebody has written to the database since.
-    place.put("root/var/lib/dpkg/status", &status("a=2 b=1 v=1"));
+    // The union shows it by itself, until the bundle is deactivated, whether somebody has written to the database or not.
     let bundles: [(&str, &Path); 2] = [("00-core.sb", &core), ("20-hand.sb", &hand)];
-    assert_eq!(place.converge(&bundles), Changed::default());
-    place.put("changes/upper/var/lib/dpkg/status", "");
-    place.converge(&bundles[..1]);
-    assert_eq!(words(&place.status()), "a=2 b=1");
+    for written in [true, false] {
+        let _ = fs::remove_dir_all(place.path("changes"));
+        place.put("root/var/lib/dpkg/status", &status("a=2 b=1 v=1"));
+        let (root, changes) = (place.path("root"), place.path("changes"));
+        assert_eq!(converge_at_boot(&root, &changes, &bundles).unwrap(), Changed::default());
+        if written {
+            place.put("changes/upper/var/lib/dpkg/status", "");
+        }
+        assert_eq!(place.converge(&bundles[..1]).removed, ["v"]);
+        assert_eq!(words(&place.status()), "a=2 b=1");
+        assert_eq!(place.converge(&bundles).added, ["v"]);
+    }
+    // A boot without it and without changes of dpkg's: the record of the one before does not count.
+    let _ = fs::remove_dir_all(place.path("changes/upper"));
+    place.put("root/var/lib/dpkg/status", &status("a=1 b=1"));
+    let (root, changes) = (place.path("root"), place.path("changes"));
+    assert_eq!(converge_at_boot(&root, &changes, &bundles[..1]).unwrap(), Changed::default());
+    assert_eq!(place.converge(&bundles).added, ["v"]);
 }
 
 #[test]

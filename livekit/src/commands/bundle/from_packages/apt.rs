@@ -66,7 +66,8 @@ impl Apt<'_> {
             "all" => format!("{}={}", package.name, package.version),
             architecture => format!("{}:{architecture}={}", package.name, package.version),
         }));
-        let sizes = sizes(&answer("show", &mut command)?);
+        // Sizes are told where they are known: nothing depends on them.
+        let sizes = sizes(&answer("show", &mut command).unwrap_or_default());
         for package in plan.installed_mut() {
             let key = (package.name.clone(), package.version.clone(), package.architecture.clone());
             (package.download, package.installed) = sizes.get(&key).copied().unwrap_or_default();

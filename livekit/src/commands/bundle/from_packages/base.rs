@@ -59,7 +59,7 @@ impl Base {
         let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let lowest_first = lowers.iter().rev().map(PathBuf::as_path);
         let bundles: Vec<(&str, &Path)> = names.iter().map(String::as_str).zip(lowest_first).collect();
-        live::dpkg::converge(&path, &place.folder("base-changes")?, &bundles)?;
+        live::dpkg::converge_at_boot(&path, &place.folder("base-changes")?, &bundles)?;
         Base { path, parts: Vec::new() }.check()
     }
 

@@ -43,8 +43,7 @@ impl<'a> Place<'a> {
     /// In `scratch`; in memory, where a union cannot write to that.
     pub fn new(scratch: &'a Scratch) -> Result<Self> {
         let kind = rustix::fs::statfs(scratch.path()).at("look at", scratch.path())?.f_type;
-        #[allow(clippy::useless_conversion, reason = "its type is the machine's")]
-        if !CAN_HOLD.contains(&i64::from(kind)) {
+        if !CAN_HOLD.contains(&kind) {
             Mount::new("tmpfs", "livekit-packages").set("mode", "0700").at(scratch.path())?;
         }
         let place = Place(scratch);
