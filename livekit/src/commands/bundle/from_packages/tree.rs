@@ -33,8 +33,9 @@ pub fn of(upper: &Path, base: &Path) -> Result<Made> {
             return Wanted::Skip;
         }
         let wanted = wanted(path, metadata, (upper, base));
-        // The choice among alternatives changes by its nature.
-        if wanted == Wanted::Keep && !metadata.is_dir() && !path.starts_with("etc/alternatives") {
+        // The choice among alternatives changes by its nature; each bundle has its own fragments.
+        let expected = path.starts_with("etc/alternatives") || path.starts_with(live::dpkg::FRAGMENTS);
+        if wanted == Wanted::Keep && !metadata.is_dir() && !expected {
             let there = fs::symlink_metadata(base.join(path));
             if there.is_ok_and(|there| !there.is_dir()) {
                 replaced.push(format!(
