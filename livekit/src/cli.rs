@@ -90,6 +90,7 @@ pub enum Command {
     Bundle(bundle::Bundle),
     Deactivate(running::Deactivate),
     List(running::List),
+    Refresh(running::Refresh),
     Run(Run),
     Sb(sb::Sb),
     Status(running::Status),

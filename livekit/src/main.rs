@@ -60,6 +60,7 @@ fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
         Command::Bundle(bundle) => commands::bundle::bundle(bundle.command, output),
         Command::Deactivate(flags) => commands::deactivate::deactivate(&flags, output),
         Command::List(flags) => commands::list::list(&flags, output),
+        Command::Refresh(flags) => commands::refresh::refresh(&flags, output),
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
         Command::Status(flags) => commands::status::status(&flags, output),
         Command::Sb(sb) => commands::sb::sb(&sb.command, output),

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bundles::source::{self as packed_from, aufs};
 use bundles::{Bundle, Compressor, PackOptions};
+use live::dpkg;
 
 use super::brings::Brings;
 use super::check::{self, Checked};
 use super::holders;
 use super::stack::{Origin, Stacked};
 use super::state::Activated;
-use super::system::{System, covers_of, memory_folder};
-use super::{medium, source};
+use super::system::{System, covers_of, live_folder, memory_folder};
+use super::{hooks, medium, source};
 use crate::error::{AtPath, Error, Result, from_chain};
 use crate::output::Output;
 use crate::scratch::Unfinished;
+
+/// How long dpkg is waited for: a switch under its hands would fail what it writes.
+pub const DPKG_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bundle that is wanted.
 #[derive(Debug, Clone)]
@@ -55,13 +59,14 @@ struct Waiting {
     mount: PathBuf,
 }
 
-/// Activates bundles, the first one lowest. Returns them in that order.
+/// Activates bundles and what they require, the first one lowest. Returns them in that order.
 pub fn arrive(
     system: &mut System,
     wanted: Vec<Wanted>,
     keeping: Keeping,
     output: &Output,
 ) -> Result<Vec<Arrived>> {
+    let _dpkg = dpkg::Lock::take(Path::new("/"), DPKG_PATIENCE)?;
     let waiting = attach_all(system, wanted, keeping, output);
     let arrived = waiting.and_then(|waiting| show(system, waiting, output));
     arrived.inspect_err(|_| {
@@ -74,6 +79,7 @@ pub fn arrive(
     })
 }
 
+/// Attaches what is wanted, each after what it requires.
 fn attach_all(
     system: &mut System,
     wanted: Vec<Wanted>,
@@ -81,24 +87,68 @@ fn attach_all(
     output: &Output,
 ) -> Result<Vec<Waiting>> {
     let mut waiting = Vec::new();
+    let mut named = BTreeSet::new();
     for wanted in wanted {
         let checked = check::bundle(&wanted.file)?;
-        not_twice(system, &checked.name)?;
-        let (file, copied) = settle(&wanted, &checked, keeping, output)?;
-        let bundle = Activated {
-            name: checked.name,
-            origin: wanted.origin,
-            file,
-            copied,
-            since: now(),
-            since_boot: holders::since_boot(),
-            by: user(|name| std::env::var(name).ok()),
-        };
-        let mount = system.attach(bundle.clone())?;
-        check::architecture(&mount)?;
-        waiting.push(Waiting { bundle, mount });
+        if !named.insert(checked.name.clone()) {
+            return Err(Error::new(format!("{} is named twice", checked.name)));
+        }
+        // It may be there for another one that requires it.
+        if !system.state.arriving.iter().any(|a| a.name == checked.name) {
+            attach(system, wanted, checked, keeping, &mut waiting, output)?;
+        }
     }
     Ok(waiting)
+}
+
+fn attach(
+    system: &mut System,
+    wanted: Wanted,
+    checked: Checked,
+    keeping: Keeping,
+    waiting: &mut Vec<Waiting>,
+    output: &Output,
+) -> Result<()> {
+    not_twice(system, &checked.name)?;
+    let (file, copied) = settle(&wanted, &checked, keeping, output)?;
+    let name = checked.name;
+    let bundle = Activated {
+        name: name.clone(),
+        origin: wanted.origin,
+        file,
+        copied,
+        since: now(),
+        since_boot: holders::since_boot(),
+        by: user(|name| std::env::var(name).ok()),
+    };
+    let mount = system.attach(bundle.clone())?;
+    check::architecture(&mount)?;
+    for required in hooks::requires(&mount)? {
+        if !is_met(system, &required)? {
+            let wanted = find_required(&name, &required)?;
+            output.status(format!("{name} requires {}", wanted.origin));
+            let checked = check::bundle(&wanted.file)?;
+            attach(system, wanted, checked, keeping, waiting, output)?;
+        }
+    }
+    waiting.push(Waiting { bundle, mount });
+    Ok(())
+}
+
+/// Whether a bundle that is required is active or on its way.
+fn is_met(system: &System, required: &str) -> Result<bool> {
+    let on_its_way = system.state.arriving.iter().any(|a| hooks::satisfies(required, &a.name));
+    Ok(on_its_way || system.stack()?.iter().any(|s| !s.hidden && hooks::satisfies(required, &s.name)))
+}
+
+fn find_required(name: &str, required: &str) -> Result<Wanted> {
+    let file = live_folder().ok().and_then(|folder| hooks::find_on(&folder, required));
+    let file = file.ok_or_else(|| {
+        Error::new(format!("{name} requires {required}, which is neither active nor on the medium"))
+            .hint("activate that first, or name both files")
+    })?;
+    let origin = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Wanted { origin, file, copied: false })
 }
 
 /// Makes what was attached a part of the system.
@@ -111,6 +161,9 @@ fn show(system: &mut System, waiting: Vec<Waiting>, output: &Output) -> Result<V
         let in_new =
             |path: &PathBuf| arrived.iter().any(|a| a.brings.covers.iter().any(|c| path.starts_with(c)));
         brings.copies.retain(|path| !in_new(path));
+        // The copy of another bundle is nothing that the user has done.
+        let copies = system.copies()?;
+        brings.hidden.retain(|path| !copies.has(path));
         system.copy(&bundle.name, mount, &brings.copies)?;
         places.extend(brings.covers.iter().cloned());
         arrived.push(Arrived { name: bundle.name.clone(), mount: mount.clone(), brings });
@@ -121,6 +174,7 @@ fn show(system: &mut System, waiting: Vec<Waiting>, output: &Output) -> Result<V
     next.activated.extend(waiting.into_iter().map(|w| w.bundle));
     system.change(next, &places, output)?;
     let time = began.elapsed();
+    system.tell_dpkg(output);
     for bundle in &arrived {
         say(bundle, output);
     }
@@ -134,6 +188,7 @@ pub fn show_again(system: &mut System, bundle: &Stacked, output: &Output) -> Res
     let mut next = system.state.clone();
     next.hidden.retain(|name| *name != bundle.name);
     system.change(next, &places, output)?;
+    system.tell_dpkg(output);
     output.status(format!("{} is shown again, in its old place", bundle.name));
     Ok(())
 }
@@ -229,11 +284,8 @@ fn translated(wanted: &Wanted, name: &str, keeping: Keeping, output: &Output) ->
 }
 
 fn not_twice(system: &System, name: &str) -> Result<()> {
-    let arriving = system.state.arriving.iter().any(|a| a.name == name);
     let stack = system.stack()?;
-    let Some(present) = stack.iter().find(|s| s.name == name) else {
-        return if arriving { Err(Error::new(format!("{name} is named twice"))) } else { Ok(()) };
-    };
+    let Some(present) = stack.iter().find(|s| s.name == name) else { return Ok(()) };
     let error = Error::new(format!("{name} is active already"));
     Err(match present.origin {
         Origin::Boot => error.hint("it came with the boot; another bundle needs another name"),

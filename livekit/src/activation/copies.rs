@@ -75,6 +75,16 @@ impl Copies {
         write_whole(&path, &text)
     }
 
+    /// Whether there are copies of bundles that `is_there` does not know.
+    pub fn has_any_of_others(&self, is_there: impl Fn(&str) -> bool) -> bool {
+        !self.entries.iter().all(|e| is_there(&e.bundle))
+    }
+
+    /// Whether a path is a copy, of whichever bundle.
+    pub fn has(&self, path: &Path) -> bool {
+        self.entries.iter().any(|e| e.path == path)
+    }
+
     /// Copies `paths` of the bundle mounted at `mount` into the system at `root`. What is meant is written down first: what
     /// a crash leaves half done is known. Names that have come into being meanwhile are left alone. On an error what was
     /// copied is taken back.
@@ -114,9 +124,6 @@ impl Copies {
         root: &Path,
         is_there: impl Fn(&str) -> bool,
     ) -> Result<usize> {
-        if self.entries.iter().all(|e| is_there(&e.bundle)) {
-            return Ok(0);
-        }
         let (keep, gone): (Vec<Copied>, Vec<Copied>) =
             std::mem::take(&mut self.entries).into_iter().partition(|e| is_there(&e.bundle));
         self.entries = keep;

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use live::dpkg;
+
+use super::arrive::DPKG_PATIENCE;
 use super::holders::{self, Holder, Search};
+use super::hooks;
 use super::stack::{Origin, Stacked};
 use super::system::{System, covered, covers_of};
 use crate::error::{Error, Result};
@@ -13,16 +17,30 @@ use crate::output::Output;
 /// How many users of a bundle are named.
 const NAMED: usize = 10;
 
-/// Takes `bundles` out of what is seen. They stay mounted until [`System::release`].
-pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Output) -> Result<()> {
-    let mut places = BTreeSet::new();
+/// Refuses what cannot go: what others require, the running init, and, unless `lazy`, what somebody uses.
+pub fn check(system: &System, bundles: &[Stacked], lazy: bool) -> Result<()> {
+    not_required(system, bundles)?;
     for bundle in bundles {
         not_the_init(system, bundle)?;
-        places.extend(covers_of(&bundle.mount)?);
+        if lazy {
+            continue;
+        }
         let users = holders(system, bundle)?;
-        if !users.is_empty() && !lazy {
+        if !users.is_empty() {
             return Err(in_use(bundle, &users));
         }
+    }
+    Ok(())
+}
+
+/// Takes `bundles` out of what is seen, after another [`check`]: a script of theirs may have changed things. They stay
+/// mounted until [`release`].
+pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Output) -> Result<()> {
+    let _dpkg = dpkg::Lock::take(Path::new("/"), DPKG_PATIENCE)?;
+    check(system, bundles, lazy)?;
+    let mut places = BTreeSet::new();
+    for bundle in bundles {
+        places.extend(covers_of(&bundle.mount)?);
     }
     let mut next = system.state.clone();
     for bundle in bundles {
@@ -39,6 +57,7 @@ pub fn leave(system: &mut System, bundles: &[Stacked], lazy: bool, output: &Outp
         0 => {}
         kept => output.status(format!("{kept} copied files that you have changed stay")),
     }
+    system.tell_dpkg(output);
     Ok(())
 }
 
@@ -69,6 +88,23 @@ fn still_held(since: u64) -> Option<String> {
     let more = holders.len().saturating_sub(named.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!named.is_empty()).then(|| named.join(", ") + &more)
+}
+
+/// Refuses what another bundle that stays requires.
+fn not_required(system: &System, leaving: &[Stacked]) -> Result<()> {
+    let stack = system.stack()?;
+    let goes = |bundle: &Stacked| leaving.iter().any(|l| l.name == bundle.name);
+    let stays: Vec<&Stacked> = stack.iter().filter(|s| !s.hidden && !goes(s)).collect();
+    for bundle in &stays {
+        for required in hooks::requires(&bundle.mount)? {
+            let met = stays.iter().any(|s| hooks::satisfies(&required, &s.name));
+            if let Some(lost) = leaving.iter().find(|l| !met && hooks::satisfies(&required, &l.name)) {
+                let what = format!("{} requires {}", bundle.name, lost.name);
+                return Err(Error::new(what).hint("name both to deactivate both"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Who uses a bundle.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use live::changes::Changes;
 use live::cover::sweep::Views;
 use live::cover::{self, Cover, switch};
+use live::dpkg;
 use live::layer::Layer;
 use live::layout::{ACTIVATED, CHANGES, EMPTY, LIVE_FOLDER_FILE, RUN_STATE, SAVED_RAMFS};
 use live::mounts::{self, MountPoint};
@@ -19,6 +20,7 @@ use super::copies::Copies;
 use super::stack::{self, Origin, Stacked};
 use super::state::{Activated, State};
 use crate::error::{AtPath, Error, Result};
+use crate::interrupt;
 use crate::output::Output;
 
 /// How long another command that changes the system is waited for.
@@ -96,13 +98,14 @@ impl System {
     pub fn change(&mut self, next: State, places: &BTreeSet<PathBuf>, output: &Output) -> Result<()> {
         let before = self.state.clone();
         self.state = next;
-        let changed = self.renew(places);
-        changed.inspect_err(|_| {
-            let generation = self.state.generation;
-            self.state = State { generation, covers: self.state.covers.clone(), ..before };
-            if let Err(e) = self.renew(places) {
-                output.warning(format!("going back: {e}; the next command tries again"));
-            }
+        interrupt::undisturbed(|| {
+            self.renew(places).inspect_err(|_| {
+                let generation = self.state.generation;
+                self.state = State { generation, covers: self.state.covers.clone(), ..before };
+                if let Err(e) = self.renew(places) {
+                    output.warning(format!("going back: {e}; the next command tries again"));
+                }
+            })
         })
     }
 
@@ -119,12 +122,42 @@ impl System {
         Copies::load(self.changes.home())?.make(self.changes.home(), Path::new("/"), bundle, mount, paths)
     }
 
-    /// Takes back the copies of bundles that are gone, and makes those that others of the bundles have had in the same
-    /// places. Gives the number of those that stay because the user has changed them.
+    /// The record of what was copied.
+    pub fn copies(&self) -> Result<Copies> {
+        Copies::load(self.changes.home())
+    }
+
+    /// Takes back the copies of bundles that are gone, and copies what others have in the same places. Gives the number of
+    /// those that stay because the user has changed them.
     pub fn tidy_copies(&self) -> Result<usize> {
-        let names: BTreeSet<String> = self.stack()?.into_iter().map(|s| s.name).collect();
-        let mut copies = Copies::load(self.changes.home())?;
-        copies.take_back(self.changes.home(), Path::new("/"), |name| names.contains(name))
+        let stack = self.stack()?;
+        let mut copies = self.copies()?;
+        let is_there = |name: &str| stack.iter().any(|s| s.name == name);
+        if !copies.has_any_of_others(is_there) {
+            return Ok(0);
+        }
+        let kept = copies.take_back(self.changes.home(), Path::new("/"), is_there)?;
+        for bundle in stack.iter().rev().filter(|s| s.origin == Origin::Activated) {
+            self.copy(&bundle.name, &bundle.mount, &self.brings(&bundle.mount)?.copies)?;
+        }
+        Ok(kept)
+    }
+
+    /// Makes dpkg show the packages of the bundles that are seen.
+    pub fn tell_dpkg(&self, output: &Output) {
+        let stack = self.stack().unwrap_or_default();
+        let seen = stack.iter().filter(|s| !s.hidden);
+        let bundles: Vec<(&str, &Path)> = seen.map(|s| (s.name.as_str(), s.mount.as_path())).collect();
+        match dpkg::converge(Path::new("/"), self.changes.home(), &bundles) {
+            Ok(changed) => {
+                for (packages, what) in [(changed.added, "now has"), (changed.removed, "no longer has")] {
+                    if !packages.is_empty() {
+                        output.status(format!("dpkg {what} {}", packages.join(" ")));
+                    }
+                }
+            }
+            Err(e) => output.warning(format!("dpkg's list of packages: {e}")),
+        }
     }
 
     /// Unmounts the bundles that are in no cover any more. Those still in use go when their last user ends.

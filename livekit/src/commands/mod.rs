@@ -5,6 +5,7 @@ pub mod build_iso;
 pub mod bundle;
 pub mod deactivate;
 pub mod list;
+pub mod refresh;
 pub mod run;
 pub mod sb;
 pub mod status;
