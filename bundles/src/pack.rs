@@ -1,8 +1,12 @@
 //! What a source has becomes a bundle.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::format::superblock::valid_block_size;
 use crate::{Bundle, Compressor, Error, Source, write};
@@ -30,6 +34,9 @@ pub struct PackOptions {
     /// than compressing; every byte is compared. It must be packed with the same compressor, level and block size, or else
     /// nothing is taken, which is a warning. Small files stay together as they are in the old bundle, whatever the order.
     pub reuse: Option<Arc<Bundle>>,
+    /// Whether a file that is at the output when the bundle is complete is replaced. Otherwise that is an error, and the
+    /// file stays.
+    pub replace: bool,
 }
 
 impl Default for PackOptions {
@@ -42,6 +49,7 @@ impl Default for PackOptions {
             processors: None,
             order: Vec::new(),
             reuse: None,
+            replace: true,
         }
     }
 }
@@ -91,7 +99,8 @@ impl Packed {
 }
 
 /// Makes a bundle of a source, with owners, modes, times, extended attributes, hard links and devices. While it is made it is
-/// called like [`partial_name`] says; nothing is left at `output` unless all went well, and an older file there is replaced.
+/// called like [`partial_name`] says; nothing is left at `output` unless all went well, and an older file there is replaced
+/// if the options say so.
 ///
 /// The same source gives the same bytes with any number of processors, if there is an epoch.
 ///
@@ -109,8 +118,25 @@ pub fn pack(
     check(options)?;
     let partial = Partial::create(partial_name(output))?;
     let packed = write::write(source, &partial.file, output, options, progress)?;
-    fs::rename(&partial.path, output).map_err(Error::io("rename", &partial.path))?;
+    if options.replace {
+        fs::rename(&partial.path, output).map_err(Error::io("rename", &partial.path))?;
+    } else {
+        rename_to_free(&partial.path, output).map_err(Error::io("write", output))?;
+    }
     Ok(packed)
+}
+
+/// Renames unless something has the new name.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // The kernel or the file system does not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::symlink_metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        },
+        other => Ok(other?),
+    }
 }
 
 /// The name of the bundle `output` while it is being made, in the same directory.
@@ -155,6 +181,28 @@ impl Drop for Partial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_is_replaced_only_if_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        let output = dir.path().join("x.sb");
+        fs::write(&output, "old").unwrap();
+        let packed = |replace| {
+            let source = crate::source::directory(&tree, &mut |_, _| crate::Wanted::Keep).unwrap();
+            pack(source, &output, &PackOptions { replace, ..PackOptions::default() }, &mut |_| {})
+        };
+        let error = packed(false).unwrap_err().to_string();
+        assert!(error.contains("x.sb"), "{error}");
+        assert_eq!(fs::read(&output).unwrap(), b"old");
+        assert!(!partial_name(&output).exists());
+        packed(true).unwrap();
+        assert!(fs::read(&output).unwrap().starts_with(b"hsqs"));
+        fs::remove_file(&output).unwrap();
+        packed(false).unwrap();
+        assert!(output.exists());
+    }
 
     #[test]
     fn options_no_squashfs_has() {

@@ -46,6 +46,16 @@ impl Patterns {
         }
     }
 
+    /// What decides of a relative path, be it by itself or with a directory above it, the nearest first: the pattern as
+    /// it was given, and whether it leaves out or takes back in.
+    pub fn deciding(&self, path: &Path, is_directory: bool) -> Option<(&str, bool)> {
+        match self.0.matched_path_or_any_parents(path, is_directory) {
+            ignore::Match::Ignore(glob) => Some((glob.original(), true)),
+            ignore::Match::Whitelist(glob) => Some((glob.original(), false)),
+            ignore::Match::None => None,
+        }
+    }
+
     /// Whether the directory of that relative path is left out, by itself or with one above it.
     pub fn leave_out_directory(&self, path: &Path) -> bool {
         self.0.matched_path_or_any_parents(path, true).is_ignore()
@@ -126,6 +136,24 @@ mod tests {
             let mut tree = directory(dir.path(), &mut |_, _| Wanted::Keep).unwrap().tree;
             assert_eq!(exclude(&mut tree, &patterns), count);
             assert_eq!(names(&tree), expected);
+        }
+    }
+
+    #[test]
+    fn what_decides_may_be_above() {
+        let patterns =
+            Patterns::new(["/var/log/**", "!/var/log/**/", "*.pid", "/home/*", "!/home/me"]).unwrap();
+        for (path, is_directory, expected) in [
+            ("etc/x", false, None),
+            ("var/log", true, None),
+            ("var/log/x", false, Some(("/var/log/**", true))),
+            ("var/log/nginx", true, Some(("!/var/log/**/", false))),
+            ("var/log/nginx/x", false, Some(("/var/log/**", true))),
+            ("usr/x.pid", false, Some(("*.pid", true))),
+            ("home/you/a/b", false, Some(("/home/*", true))),
+            ("home/me/a/b", false, Some(("!/home/me", false))),
+        ] {
+            assert_eq!(patterns.deciding(Path::new(path), is_directory), expected, "{path}");
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{Contents, FileReader, Source};
-use crate::{ContentId, Error, Kind, Node, NodeId, Tree};
+use crate::{ContentId, Error, Kind, Node, NodeId, Tree, Xattr};
 
 /// Lays sources over each other as overlayfs does layers, the first at the bottom: what a later one has replaces what is
 /// there by that name, but for directories, which get the names of both. Whiteouts and opaque directories take away what
-/// is below them, and stay for the bundles further down.
+/// is below them, and stay for the bundles further down: so does what an earlier one hides, where a later one has a
+/// directory.
 ///
 /// # Errors
 /// There are more files than a bundle can have.
@@ -41,6 +42,11 @@ fn lay_over(merged: &mut Tree, tree: &Tree, first: u64) -> Result<u64, Error> {
         }
         if is_opaque(&node) {
             forget_below(merged, path);
+        } else if let Some(opaque) = hides(merged, path)
+            && node.is_directory()
+        {
+            node.xattrs.push(opaque);
+            node.xattrs.sort();
         }
         let refused =
             |error: crate::TreeError| Error::Refused { path: path.to_owned(), reason: error.to_string() };
@@ -65,10 +71,28 @@ fn lay_over(merged: &mut Tree, tree: &Tree, first: u64) -> Result<u64, Error> {
     Ok(next)
 }
 
-/// overlayfs.rst, "whiteouts and opaque directories".
-fn is_opaque(node: &Node) -> bool {
-    let is = |name: &str| node.xattrs.iter().any(|xattr| xattr.name == name && xattr.value == b"y");
-    node.is_directory() && (is("trusted.overlay.opaque") || is("user.overlay.opaque"))
+/// The attribute of a directory that hides what is below it (overlayfs.rst, "whiteouts and opaque directories").
+const OPAQUE: &str = "trusted.overlay.opaque";
+
+/// Whether a node is a directory that hides all that bundles below have in it.
+pub fn is_opaque(node: &Node) -> bool {
+    opaque(node).is_some()
+}
+
+fn opaque(node: &Node) -> Option<&Xattr> {
+    let is =
+        |xattr: &Xattr| (xattr.name == OPAQUE || xattr.name == "user.overlay.opaque") && xattr.value == b"y";
+    node.xattrs.iter().find(|xattr| node.is_directory() && is(xattr))
+}
+
+/// What a directory that is laid over `path` must have to hide what is there hides of the bundles further down: an
+/// opaque directory does, and whatever is no directory.
+fn hides(merged: &Tree, path: &Path) -> Option<Xattr> {
+    let node = merged.node(merged.find(path)?);
+    if node.is_directory() {
+        return opaque(node).cloned();
+    }
+    Some(Xattr { name: OPAQUE.into(), value: b"y".to_vec() })
 }
 
 fn forget_below(tree: &mut Tree, path: &Path) {
@@ -167,5 +191,26 @@ mod tests {
         assert_eq!(view(&mut merged), ["a/", "a/z=2", &format!("b {whiteout}"), &format!("c {whiteout}")]);
         let id = merged.tree.find(Path::new("a")).unwrap();
         assert_eq!(merged.tree.node(id).xattrs, [opaque]);
+    }
+
+    #[test]
+    fn a_directory_hides_what_the_one_it_lies_over_hid() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut below = source(&dir.path().join("1"), &[("a/x", "1"), ("b/y", "1"), ("file", "1")]);
+        let opaque = Xattr { name: OPAQUE.into(), value: b"y".to_vec() };
+        let id = below.tree.find(Path::new("a")).unwrap();
+        below.tree.node_mut(id).xattrs.push(opaque.clone());
+        let whiteout = Node { kind: Kind::CharDevice(Device::WHITEOUT), ..Node::directory() };
+        below.tree.insert(Path::new("gone"), whiteout).unwrap();
+        let above =
+            source(&dir.path().join("2"), &[("a/z", "2"), ("b/z", "2"), ("gone/z", "2"), ("file/z", "2")]);
+        let merged = merge(vec![below, above]).unwrap();
+        for (name, expected) in [("a", true), ("b", false), ("gone", true), ("file", true)] {
+            let id = merged.tree.find(Path::new(name)).unwrap();
+            assert_eq!(merged.tree.node(id).xattrs == [opaque.clone()], expected, "{name}");
+        }
+        let names: Vec<_> = merged.tree.walk().map(|(path, _)| path).collect();
+        let names: Vec<_> = names.iter().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(names, ["a", "a/x", "a/z", "b", "b/y", "b/z", "file", "file/z", "gone", "gone/z"]);
     }
 }

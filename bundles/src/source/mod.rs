@@ -23,7 +23,7 @@ mod view;
 pub use archive::{ArchiveOptions, archive};
 pub use bundle::bundle;
 pub use directory::{Wanted, directory};
-pub use merge::merge;
+pub use merge::{is_opaque, merge};
 pub use oci::{ImageLayer, oci, oci_layers};
 
 /// What becomes a bundle.
