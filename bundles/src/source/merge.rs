@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{Contents, FileReader, Source};
-use crate::{ContentId, Error, Kind, Node, NodeId, Tree, Xattr};
+use crate::{ContentId, Device, Error, Kind, Node, NodeId, Tree, Xattr};
 
 /// Lays sources over each other as overlayfs does layers, the first at the bottom: what a later one has replaces what is
 /// there by that name, but for directories, which get the names of both. Whiteouts and opaque directories take away what
@@ -57,6 +57,10 @@ fn lay_over(merged: &mut Tree, tree: &Tree, first: u64) -> Result<u64, Error> {
     let mut copied: HashMap<NodeId, NodeId> = HashMap::new();
     let mut walk = tree.walk();
     while let Some((path, _, id)) = walk.advance() {
+        if matches!(tree.node(id).kind, Kind::CharDevice(Device::WHITEOUT)) && below_opaque(merged, path) {
+            merged.remove(path);
+            continue;
+        }
         if let Some(&node) = copied.get(&id) {
             let refused =
                 |error: crate::TreeError| Error::Refused { path: path.to_owned(), reason: error.to_string() };
@@ -95,6 +99,13 @@ fn hides(merged: &Tree, path: &Path) -> Option<Xattr> {
     Some(Xattr { name: OPAQUE.into(), value: b"y".to_vec() })
 }
 
+/// Whether nothing further down shows at `path`. A whiteout there has nothing to hide, and would itself be listed:
+/// overlayfs hides whiteouts only where it merges directories.
+fn below_opaque(merged: &Tree, path: &Path) -> bool {
+    let above = path.ancestors().skip(1);
+    above.filter_map(|folder| merged.find(folder)).any(|id| is_opaque(merged.node(id)))
+}
+
 fn forget_below(tree: &mut Tree, path: &Path) {
     if let Some(id) = tree.find(path)
         && let Kind::Directory(names) = &mut tree.node_mut(id).kind
@@ -127,8 +138,8 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::Wanted;
     use crate::source::directory;
-    use crate::{Device, Wanted, Xattr};
 
     fn source(top: &Path, files: &[(&str, &str)]) -> Source {
         for (name, text) in files {
@@ -212,5 +223,14 @@ mod tests {
         let names: Vec<_> = merged.tree.walk().map(|(path, _)| path).collect();
         let names: Vec<_> = names.iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(names, ["a", "a/x", "a/z", "b", "b/y", "b/z", "file", "file/z", "gone", "gone/z"]);
+        // Where nothing shows from further down, a whiteout takes away and is not needed afterwards.
+        let mut last = source(&dir.path().join("3"), &[]);
+        for name in ["a/x", "b/y", "gone/z"] {
+            let whiteout = Node { kind: Kind::CharDevice(Device::WHITEOUT), ..Node::directory() };
+            last.tree.insert(Path::new(name), whiteout).unwrap();
+        }
+        let all = merge(vec![merged, last]).unwrap();
+        let has = |name: &str| all.tree.find(Path::new(name)).is_some();
+        assert_eq!(["a/x", "a/z", "b/y", "gone/z"].map(has), [false, true, true, false]);
     }
 }
