@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod from_packages;
 pub mod running;
+pub mod savechanges;
 pub mod sb;
 
 use std::ffi::OsString;
@@ -92,6 +93,8 @@ pub enum Command {
     List(running::List),
     Refresh(running::Refresh),
     Run(Run),
+    #[command(name = "savechanges")]
+    SaveChanges(Box<savechanges::SaveChanges>),
     Sb(sb::Sb),
     Status(running::Status),
 }

@@ -62,6 +62,7 @@ fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
         Command::List(flags) => commands::list::list(&flags, output),
         Command::Refresh(flags) => commands::refresh::refresh(&flags, output),
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
+        Command::SaveChanges(flags) => commands::savechanges::savechanges(&flags, output),
         Command::Status(flags) => commands::status::status(&flags, output),
         Command::Sb(sb) => commands::sb::sb(&sb.command, output),
     }

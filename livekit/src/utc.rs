@@ -6,6 +6,12 @@ pub fn day(seconds: u64) -> String {
     format!("{year:04}{month:02}{day:02}")
 }
 
+/// The second as `YYYYMMDD-HHMMSS`.
+pub fn second(seconds: u64) -> String {
+    let of_day = seconds % 86400;
+    format!("{}-{:02}{:02}{:02}", day(seconds), of_day / 3600, of_day / 60 % 60, of_day % 60)
+}
+
 /// `2023-11-14 22:13`, the way `ls -l --time-style=long-iso` writes it; times before 1970 are its first.
 pub fn minute(seconds: i64) -> String {
     let seconds = u64::try_from(seconds).unwrap_or(0);
@@ -41,6 +47,7 @@ mod tests {
         ] {
             assert_eq!(day(seconds), text);
         }
+        assert_eq!(second(1_700_000_009), "20231114-221329");
         for (seconds, text) in
             [(-1, "1970-01-01 00:00"), (1_700_000_000, "2023-11-14 22:13"), (951_868_799, "2000-02-29 23:59")]
         {

@@ -4,7 +4,7 @@
 //! A copy is in the changes. What was copied is therefore written down beside them, and taken back when the bundle
 //! goes, unless the user has changed it: then it is the user's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
@@ -62,6 +62,14 @@ impl Copies {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(e).at("read", &path),
         }
+    }
+
+    /// Asks by the path below the changes, and what lstat says there, whether something is a copy as it was made: then it is
+    /// not the user's.
+    pub fn unchanged(&self) -> impl Fn(&Path, &Metadata) -> bool + '_ {
+        let looks: HashMap<&Path, &Looks> =
+            self.entries.iter().map(|copied| (copied.path.as_path(), &copied.looks)).collect();
+        move |path, about| looks.get(path).is_some_and(|&looks| *looks == Looks::of(about))
     }
 
     fn save(&self, changes: &Path) -> Result<()> {
@@ -267,6 +275,17 @@ mod tests {
         assert_eq!(copies.make(&changes, &root, "b.sb", &mount, &paths).unwrap(), 0);
 
         fs::write(root.join("var/lib/three"), "mine").unwrap();
+        let unchanged = copies.unchanged();
+        for (path, expected) in [
+            ("var/lib/one", true),
+            ("var/lib/one/deep/x", true),
+            ("var/lib/link", true),
+            ("var/lib/three", false),
+            ("var/lib", false),
+        ] {
+            let about = fs::symlink_metadata(root.join(path)).unwrap();
+            assert_eq!(unchanged(Path::new(path), &about), expected, "{path}");
+        }
         fs::write(root.join("var/lib/one/mine"), "mine").unwrap();
         let mut again = Copies::load(&changes).unwrap();
         assert_eq!(again, copies);

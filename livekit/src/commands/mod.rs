@@ -7,5 +7,6 @@ pub mod deactivate;
 pub mod list;
 pub mod refresh;
 pub mod run;
+pub mod savechanges;
 pub mod sb;
 pub mod status;

@@ -1,4 +1,4 @@
-//! `livekit bundle` and `livekit sb`, run from outside and judged by squashfs-tools. Owners and devices need root.
+//! `livekit bundle`, `livekit sb` and `livekit savechanges`, run from outside and judged by squashfs-tools. Owners and devices need root.
 
 mod diff;
 mod dir2sb;
@@ -7,5 +7,6 @@ mod from_packages;
 mod pack;
 mod place;
 mod read;
+mod savechanges;
 mod trouble;
 mod verify;
