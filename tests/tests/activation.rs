@@ -539,3 +539,186 @@ fn killed_at_any_moment_the_system_works_and_the_next_command_goes_on() {
         assert_eq!(traces(guest), before, "after {delay} steps");
     }
 }
+
+/// The loop device's file, of the bundle of that name.
+fn file_of(guest: &mut Guest, name: &str) -> String {
+    let report = guest.report_now();
+    let device = report.loops.iter().find(|l| l.backing_file.ends_with(name));
+    device.unwrap_or_else(|| panic!("no loop device has {name}: {:#?}", report.loops)).backing_file.clone()
+}
+
+#[test]
+fn bundles_are_copied_where_they_may_go_away_and_kept_where_it_is_asked_for() {
+    let mut nest =
+        with(&[("20-x.sb", &[("usr/share/x", "x")]), ("30-y.sb", &[("usr/share/y", "y")])]).start();
+    let guest = &mut nest.guest;
+    let memory = "/run/initramfs/memory";
+    // In the union itself: copied to memory, and the copy goes with the bundle.
+    sh(guest, &format!("mkdir /home/me; cp {OPTIONAL}/20-x.sb /home/me/"));
+    let said = livekit(guest, "activate /home/me/20-x");
+    assert!(said.contains("it lies in the union itself"), "{said}");
+    assert_eq!(file_of(guest, "20-x.sb"), format!("{memory}/activated/20-x.sb"));
+    livekit(guest, "deactivate x");
+    assert_eq!(guest.list(&format!("{memory}/activated")), Vec::<String>::new());
+    // Kept: the medium is writable for as long as that takes.
+    livekit(guest, "activate --keep /home/me/20-x.sb");
+    let kept = format!("{memory}/data/livekit/modules/20-x.sb");
+    assert_eq!(file_of(guest, "20-x.sb"), kept);
+    assert!(guest.report_now().mount(&format!("{memory}/data")).options.contains(&"ro".into()));
+    livekit(guest, "deactivate x");
+    assert!(guest.exists(&kept));
+    // One that is optional becomes part of every boot.
+    livekit(guest, "activate --persist y");
+    assert_eq!(file_of(guest, "30-y.sb"), format!("{memory}/data/livekit/modules/30-y.sb"));
+    assert!(!guest.exists(&format!("{OPTIONAL}/30-y.sb")));
+    assert_eq!(guest.read("/usr/share/y"), "y");
+    // Another bundle of a name that is there is not written over.
+    sh(guest, "cp /run/initramfs/memory/data/livekit/00-core.sb /home/me/20-x.sb");
+    let said = refused(guest, "activate --keep /home/me/20-x.sb");
+    assert!(said.contains("another bundle of that name is there"), "{said}");
+    // What is in modules/ and not active is what refresh brings.
+    let said = livekit(guest, "refresh");
+    assert!(said.contains("Activated 20-x.sb") && !said.contains("30-y"), "{said}");
+    guest.make_writable(&format!("{memory}/data"));
+    sh(guest, &format!("rm {memory}/data/livekit/modules/30-y.sb"));
+    let said = livekit(guest, "refresh");
+    assert!(said.contains("Deactivated 30-y.sb"), "{said}");
+    assert!(livekit(guest, "refresh").contains("Nothing on the medium has changed"));
+}
+
+#[test]
+fn a_bundle_brings_what_it_requires_and_its_scripts_are_run() {
+    let scripts: &[(&str, &str)] = &[
+        ("run/requires", "# tools\ny, 40-z.sb\n"),
+        ("run/activate.sh", "echo came $LIVEKIT_BUNDLE $(cat /usr/share/y) >> /home/log\n"),
+        ("run/deactivate.sh", "echo goes $(cat /usr/share/x) >> /home/log\n"),
+        ("usr/share/x", "x"),
+    ];
+    let mut nest = with(&[
+        ("20-x.sb", scripts),
+        ("30-y.sb", &[("usr/share/y", "y"), ("run/requires", "x")]),
+        ("40-z.sb", &[("usr/share/z", "z"), ("usr/share/x", "z")]),
+        ("50-w.sb", &[("run/requires", "nothing")]),
+    ])
+    .start();
+    let guest = &mut nest.guest;
+    let said = livekit(guest, "activate 20-x");
+    assert!(said.contains("20-x.sb requires 30-y.sb") && said.contains("20-x.sb requires 40-z.sb"), "{said}");
+    assert_eq!(guest.read("/usr/share/x"), "x", "what is required lies below");
+    assert_eq!(guest.read("/home/log"), "came 20-x.sb y\n");
+    let said = refused(guest, "deactivate 40-z.sb");
+    assert!(said.contains("20-x.sb requires 40-z.sb"), "{said}");
+    livekit(guest, "deactivate x y z");
+    assert_eq!(guest.read("/home/log"), "came 20-x.sb y\ngoes x\n");
+    let before = traces(guest);
+    let said = refused(guest, "activate w");
+    assert!(said.contains("50-w.sb requires nothing, which is neither active nor on the medium"), "{said}");
+    assert_eq!(traces(guest), before);
+}
+
+#[test]
+fn bundles_made_for_aufs_hide_what_they_hid() {
+    let mut nest = with(&[
+        ("20-x.sb", &[("usr/share/gone", "x"), ("usr/share/d/old", "x"), ("usr/share/kept", "x")]),
+        (
+            "30-aufs.sb",
+            &[("usr/share/.wh.gone", ""), ("usr/share/d/.wh..wh..opq", ""), ("usr/share/d/new", "y")],
+        ),
+    ])
+    .start();
+    let guest = &mut nest.guest;
+    activate(guest, "20-x.sb");
+    let said = activate(guest, "30-aufs.sb");
+    assert!(said.contains("1 removed files, 1 opaque directories"), "{said}");
+    assert!(!guest.exists("/usr/share/gone") && guest.exists("/usr/share/kept"));
+    assert_eq!(guest.list("/usr/share/d"), ["new"]);
+    livekit(guest, "deactivate aufs");
+    assert_eq!(guest.list("/usr/share/d"), ["old"]);
+    assert!(guest.exists("/usr/share/gone"));
+}
+
+#[test]
+fn dpkg_shows_the_packages_of_whatever_is_active() {
+    let paragraph = |name: &str, version: &str| {
+        format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\n\n")
+    };
+    let (a, b, c) = (paragraph("a", "1"), paragraph("b", "1"), paragraph("c", "1"));
+    let [x, y] = [a.clone() + &c, b.clone() + &c];
+    let base = paragraph("base", "1");
+    let fragment = "usr/share/livekit/dpkg/status";
+    let mut nest = with(&[
+        (
+            "20-x.sb",
+            &[(fragment, &x), ("var/lib/dpkg/info/a.list", "/a"), ("var/lib/dpkg/info/c.list", "/c")],
+        ),
+        (
+            "30-y.sb",
+            &[(fragment, &y), ("var/lib/dpkg/info/b.list", "/b"), ("var/lib/dpkg/info/c.list", "/c")],
+        ),
+    ])
+    .medium(|medium| {
+        medium.bundle(
+            "livekit/modules/10-dpkg.sb",
+            &[("var/lib/dpkg/status", &base), ("var/lib/dpkg/info/base.list", "/base")],
+        )
+    })
+    .start();
+    let guest = &mut nest.guest;
+    let has = |guest: &mut Guest, expected: &[&str]| {
+        let status = guest.read("/var/lib/dpkg/status");
+        let mut found: Vec<&str> = status.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{status}");
+        // dpkg asks for the list of files of every package.
+        let lists: Vec<String> = expected.iter().map(|name| format!("{name}.list")).collect();
+        assert_eq!(guest.list("/var/lib/dpkg/info"), lists);
+    };
+    has(guest, &["base"]);
+    activate(guest, "20-x.sb");
+    has(guest, &["a", "base", "c"]);
+    activate(guest, "30-y.sb");
+    has(guest, &["a", "b", "base", "c"]);
+    livekit(guest, "deactivate 20-x.sb");
+    has(guest, &["b", "base", "c"]);
+    activate(guest, "20-x.sb");
+    livekit(guest, "deactivate y");
+    has(guest, &["a", "base", "c"]);
+    livekit(guest, "deactivate x");
+    has(guest, &["base"]);
+    assert_eq!(guest.read("/var/lib/dpkg/status"), base);
+}
+
+/// The changes of one run, and in the next one other bundles at the boot.
+#[test]
+fn kept_changes_hold_with_another_set_of_bundles() {
+    let changes = tempfile::TempDir::new().expect("a temporary folder");
+    let x: &[(&str, &str)] =
+        &[("usr/share/d/x", "x"), ("var/lib/app/x", "x"), ("var/lib/base/copy", "x"), ("fresh/x", "x")];
+    let mut nest = with(&[("20-x.sb", x)]).changes_in(changes.path()).start();
+    let guest = &mut nest.guest;
+    activate(guest, "20-x.sb");
+    sh(
+        guest,
+        "echo mine > /usr/share/d/mine; echo mine > /var/lib/app/mine; rm /usr/share/d/x; mkdir /etc/own; echo mine > /fresh/mine",
+    );
+    assert_eq!(guest.read("/var/lib/base/copy"), "x");
+    drop(nest);
+    // Without the bundle: the user's files alone.
+    let mut nest = with(&[("20-x.sb", x)]).changes_in(changes.path()).start();
+    let guest = &mut nest.guest;
+    for path in ["/usr/share/d/mine", "/var/lib/app/mine", "/fresh/mine"] {
+        assert_eq!(guest.read(path), "mine\n");
+    }
+    assert_eq!(guest.list("/usr/share/d"), ["mine"]);
+    // What was copied belongs to a bundle that is not there: the next command takes it away.
+    livekit(guest, "refresh");
+    assert!(!guest.exists("/var/lib/base/copy"));
+    drop(nest);
+    // As one of the boot's: whiteouts hide, everything else is seen.
+    let mut nest =
+        Nest::new().medium(|m| m.bundle("livekit/modules/20-x.sb", x)).changes_in(changes.path()).start();
+    let guest = &mut nest.guest;
+    assert_eq!(guest.list("/usr/share/d"), ["mine"]);
+    assert_eq!(guest.list("/var/lib/app"), ["mine", "x"]);
+    assert_eq!(guest.list("/fresh"), ["mine", "x"]);
+}
