@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test bench-boot bench-order bench-bundles
+.PHONY: build install setup demo check unit vm test bench-boot bench-order bench-bundles bench-activation
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -77,3 +77,9 @@ bench-bundles: build
 	cargo build --release -p tests --bin bench_bundles
 	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_bundles)
 	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_bundles $(BENCH)
+
+# One more bundle on the running system, beside systemd-sysext: docs/performance.md.
+bench-activation: build
+	cargo build --release -p tests --bin bench_activation --bin probe
+	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_activation probe)
+	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_activation

@@ -25,6 +25,8 @@ pub struct Ran {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+    /// By the guest's clock
+    pub seconds: f64,
 }
 
 /// The host's end of the virtio port.
@@ -116,7 +118,7 @@ impl Guest {
     /// Runs a program to its end, whatever that is.
     pub fn try_run(&mut self, argv: &[&str]) -> Ran {
         match self.ask(&Request::Run { argv: argv.iter().map(ToString::to_string).collect() }) {
-            Reply::Ran { status, stdout, stderr } => Ran { status, stdout, stderr },
+            Reply::Ran { status, stdout, stderr, seconds } => Ran { status, stdout, stderr, seconds },
             other => panic!("no end of {argv:?} but {other:?}"),
         }
     }

@@ -77,15 +77,13 @@ pub fn probe() -> PathBuf {
 
 /// A program of this crate.
 pub fn built_beside(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows its own path");
-    let folder = test.parent().and_then(Path::parent).expect("tests run from target/TRIPLE/PROFILE/deps");
-    let program = folder.join(name);
-    assert!(
-        program.is_file(),
-        "{} is missing\nhint: run the tests with `cargo test -p tests`",
-        program.display()
-    );
-    program
+    let own = std::env::current_exe().expect("the test knows its own path");
+    // Tests run from target/TRIPLE/PROFILE/deps, benchmarks lie beside it.
+    let folders = own.ancestors().skip(1).take(2);
+    let program = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    program.unwrap_or_else(|| {
+        panic!("{name} is not beside {}\nhint: run the tests with `cargo test -p tests`", own.display())
+    })
 }
 
 /// The programs under test, as users get them: release builds, brought up to date once per test process.

@@ -121,7 +121,13 @@ pub enum Reply {
     Text(String),
     Yes(bool),
     Names(Vec<String>),
-    Ran { status: Option<i32>, stdout: String, stderr: String },
+    /// With the seconds it took, by the clock of the guest
+    Ran {
+        status: Option<i32>,
+        stdout: String,
+        stderr: String,
+        seconds: f64,
+    },
     Done,
     Failed(String),
 }

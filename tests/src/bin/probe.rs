@@ -169,11 +169,13 @@ fn obey(request: Request) -> io::Result<Reply> {
 
 fn run(argv: &[String]) -> io::Result<Reply> {
     let (program, arguments) = argv.split_first().ok_or_else(|| io::Error::other("no program named"))?;
+    let began = Instant::now();
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
     Ok(Reply::Ran {
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        seconds: began.elapsed().as_secs_f64(),
     })
 }
 
