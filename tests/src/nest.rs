@@ -122,12 +122,12 @@ impl Drop for Nested {
 /// A bundle of busybox with its usual applets.
 fn core() -> PathBuf {
     const APPLETS: &[&str] = &[
-        "cat", "chmod", "cp", "dd", "find", "grep", "kill", "ln", "ls", "mkdir", "mkfifo", "mount", "mv",
-        "ps", "rm", "rmdir", "sed", "setsid", "sh", "sleep", "stat", "sync", "tail", "touch", "truncate",
-        "umount", "unshare", "wc",
+        "cat", "chmod", "chown", "cp", "dd", "find", "grep", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod",
+        "mount", "mv", "ps", "rm", "rmdir", "sed", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail",
+        "touch", "truncate", "umount", "uniq", "unshare", "wc",
     ];
     let busybox = roots::static_busybox();
-    let key = Key::default().word("nest-core 1").file(&busybox);
+    let key = Key::default().word("nest-core 2").file(&busybox);
     cache::entry("nest-core", &key, |bundle| {
         let root = Medium::empty();
         let links = [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("usr/sbin", "bin")];

@@ -20,8 +20,8 @@ const SERVICES: [(&str, &str); 5] = [
 /// Each looks whenever it is asked to, and says what it sees and whether it may write.
 const WATCH: &str = "#!/bin/sh\nwhile :; do\n  if [ -e /run/watch/look ] && ! [ -e /run/watch/$1 ]; then\n    \
     { cat /usr/share/tool/data /etc/tool.conf /tools/new 2>&1; \
-    touch /usr/bin/probe-write 2>/dev/null && rm /usr/bin/probe-write && echo usr-writable; \
-    touch /etc/probe-write 2>/dev/null && rm /etc/probe-write && echo etc-writable; } > /run/watch/$1.partial\n    \
+    touch /usr/bin/w-$1 2>/dev/null && rm /usr/bin/w-$1 && echo usr-writable; \
+    touch /etc/w-$1 2>/dev/null && rm /etc/w-$1 && echo etc-writable; } > /run/watch/$1.partial\n    \
     mv /run/watch/$1.partial /run/watch/$1\n  fi\n  sleep 0.2\ndone\n";
 
 const UNIT: &str = "[Unit]\nDescription=Of the bundle\n[Service]\nExecStart=/bin/sleep infinity\n";

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::XattrFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::system::RebootCommand;
 use tests::protocol::{self, Ending, LogLine, Loop, NESTED, PORT_NAME, Reply, Report, Request};
@@ -22,6 +23,7 @@ fn main() {
     match words.first().map(String::as_str) {
         Some("hammer") => return hammer(&words[1..]),
         Some("nap") => return nap(&words[1..]),
+        Some("xattr") => return xattr(&words[1..]),
         _ => {}
     }
     let init = std::process::id() == 1 && std::env::var_os(NESTED).is_none();
@@ -48,6 +50,20 @@ fn main() {
 fn nap(words: &[String]) {
     let microseconds = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
     std::thread::sleep(Duration::from_micros(microseconds));
+}
+
+/// Sets an attribute of a file, or without a value shows it.
+fn xattr(words: &[String]) {
+    let mut value = [0; 256];
+    match words {
+        [path, name, text] => rustix::fs::setxattr(path, name, text.as_bytes(), XattrFlags::empty())
+            .unwrap_or_else(|error| println!("{error}")),
+        [path, name] => match rustix::fs::getxattr(path, name, &mut value[..]) {
+            Ok(length) => println!("{}", String::from_utf8_lossy(&value[..length])),
+            Err(_) => println!("none"),
+        },
+        _ => {}
+    }
 }
 
 /// Looks for every path, opens and reads it, again and again until the file that is named first is there. Then says how
