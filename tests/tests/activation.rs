@@ -350,63 +350,78 @@ fn bundles_of_the_boot_can_be_hidden_but_not_the_inits() {
 
 #[test]
 fn other_mount_namespaces_see_the_same_and_keep_their_ways() {
-    let mut nest = with(&[("20-x.sb", &[("usr/share/x", "x"), ("etc/x", "x")])]).start();
+    let x: &[(&str, &str)] = &[("usr/share/x", "x"), ("etc/x", "x"), ("new/x", "x"), ("var/lib/app/x", "x")];
+    let mut nest = with(&[("20-x.sb", x)]).start();
     let guest = &mut nest.guest;
-    sh(guest, "mkdir -p /usr/share/sub /srv/chroot /tmp/w /mnt; echo sub > /usr/share/sub/f");
+    sh(guest, "mkdir -p /usr/share/sub /srv/chroot /run/w /mnt; echo sub > /usr/share/sub/f");
     // As systemd shuts services off: following, read only; following nothing; a part bound elsewhere; a chroot.
     let watchers = [
-        ("slave", "unshare -m --propagation slave", "mount -o remount,bind,ro /usr"),
+        (
+            "slave",
+            "unshare -m --propagation slave",
+            "mount -o remount,bind,ro /usr && mount -o remount,bind,ro /",
+        ),
         ("private", "unshare -m --propagation private", "mount -o remount,bind,ro,nosuid /usr"),
         ("bound", "unshare -m --propagation private", "mount -o bind /usr/share /mnt"),
         ("mounted", "unshare -m --propagation private", "mount -t tmpfs own /usr/share/sub"),
+        (
+            "paths",
+            "unshare -m --propagation slave",
+            "mount -o bind /usr/share /usr/share && mount -o remount,bind,ro /usr/share && mount -t tmpfs own /opt",
+        ),
     ];
     for (name, how, what) in watchers {
         let script = format!(
-            "{what} || exit 1; : > /tmp/w/{name}.ready; while ! [ -e /tmp/w/end ]; do \
-             if [ -e /tmp/w/look ] && ! [ -e /tmp/w/{name} ]; then {{ cat /usr/share/x /etc/x /mnt/x; \
-             touch /usr/share/w && echo writable; grep -c ' /usr ' /proc/mounts; ls /usr/share/sub; }} \
-             > /tmp/w/{name}.partial 2>&1; mv /tmp/w/{name}.partial /tmp/w/{name}; fi; sleep 0.1; done"
+            "{what} || exit 1; : > /run/w/{name}.ready; while ! [ -e /run/w/end ]; do \
+             if [ -e /run/w/look ] && ! [ -e /run/w/{name} ]; then {{ cat /usr/share/x /etc/x /mnt/x; \
+             touch /usr/share/w && echo writable; touch /new/w && echo new; touch /var/lib/app/w && echo new; grep -c ' /usr ' /proc/mounts; ls /usr/share/sub; }} \
+             > /run/w/{name}.partial 2>&1; mv /run/w/{name}.partial /run/w/{name}; fi; sleep 0.1; done"
         );
-        guest.write(&format!("/tmp/w/{name}.sh"), &script);
-        sh(guest, &format!("{how} /bin/sh /tmp/w/{name}.sh </dev/null >/tmp/w/{name}.log 2>&1 &"));
+        guest.write(&format!("/run/w/{name}.sh"), &script);
+        sh(guest, &format!("{how} /bin/sh /run/w/{name}.sh </dev/null >/run/w/{name}.log 2>&1 &"));
     }
     sh(guest, "mount -o bind /usr /srv/chroot");
     sh(
         guest,
-        "for n in slave private bound mounted; do i=0; while ! [ -e /tmp/w/$n.ready ]; do sleep 0.1; i=$((i+1)); [ $i -lt 50 ] || { cat /tmp/w/*.log >&2; exit 1; }; done; done",
+        "for n in slave private bound mounted paths; do i=0; while ! [ -e /run/w/$n.ready ]; do sleep 0.1; i=$((i+1)); [ $i -lt 50 ] || { cat /run/w/*.log >&2; exit 1; }; done; done",
     );
     let looks = |guest: &mut Guest| {
-        sh(guest, "rm -f /tmp/w/slave /tmp/w/private /tmp/w/bound /tmp/w/mounted; : > /tmp/w/look");
+        sh(
+            guest,
+            "rm -f /run/w/slave /run/w/private /run/w/bound /run/w/mounted /run/w/paths; : > /run/w/look",
+        );
         let all = watchers.map(|(name, ..)| {
-            sh(guest, &format!("while ! [ -e /tmp/w/{name} ]; do sleep 0.1; done; cat /tmp/w/{name}"))
+            sh(guest, &format!("while ! [ -e /run/w/{name} ]; do sleep 0.1; done; cat /run/w/{name}"))
         });
-        sh(guest, "rm /tmp/w/look");
+        sh(guest, "rm /run/w/look");
         all
     };
     for round in 0..3 {
         let said = activate(guest, "20-x.sb");
         assert!(!said.contains("warning"), "{said}");
-        let [slave, private, bound, mounted] = looks(guest);
-        for (name, seen) in
-            [("slave", &slave), ("private", &private), ("bound", &bound), ("mounted", &mounted)]
-        {
+        let [slave, private, bound, mounted, paths] = looks(guest);
+        let all = [&slave, &private, &bound, &mounted, &paths];
+        for ((name, ..), seen) in watchers.iter().zip(all) {
             assert!(seen.starts_with("xx"), "round {round}, {name}: {seen}");
             assert!(seen.contains("\n1\n"), "round {round}: {name} has several mounts of /usr: {seen}");
         }
         assert!(bound.starts_with("xxx"), "the bound folder is the old one: {bound}");
         assert!(slave.contains("Read-only") && private.contains("Read-only"), "{slave} {private}");
+        assert!(!slave.contains("new\n"), "new covers can be written where the rest cannot: {slave}");
         assert!(mounted.contains("writable") && bound.contains("writable"));
+        assert!(!paths.contains("writable") && paths.contains("new\nnew\n"), "{paths}");
         assert!(!mounted.contains("\nf\n"), "the namespace's own mount is gone: {mounted}");
         assert_eq!(guest.read("/srv/chroot/share/x"), "x");
         let own = guest.report_now();
         assert!(own.mounts.iter().all(|m| m.target != "/usr/share/sub"), "a mount leaked out: {own:#?}");
         livekit(guest, "deactivate 20-x.sb");
+        sh(guest, "rm -f /new/w /var/lib/app/w");
         for seen in looks(guest) {
             assert!(seen.contains("can't open '/usr/share/x'"), "round {round}: {seen}");
         }
         assert!(!guest.exists("/srv/chroot/share/x"));
     }
-    sh(guest, ": > /tmp/w/end");
+    sh(guest, ": > /run/w/end");
 }
 
 #[test]
