@@ -115,9 +115,11 @@ fn depth(mounts: &[MountPoint], mount: &MountPoint) -> usize {
     depth
 }
 
-/// The mount that is seen at exactly `path`: the last one mounted there.
+/// The mount that is seen at exactly `path`: of several the one that none of the others sits on. The order of the table
+/// does not tell: it is that of their making, and one may have been put beneath another.
 pub fn at<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
-    mounts.iter().rev().find(|m| m.path == path)
+    let here = || mounts.iter().rev().filter(|m| m.path == path);
+    here().find(|m| !here().any(|other| other.parent == m.id && other.id != m.id)).or_else(|| here().next())
 }
 
 #[cfg(test)]
@@ -135,6 +137,16 @@ mod tests {
         let odd = mounts.last().unwrap();
         assert_eq!(odd.path, Path::new("/media/my stick\\x"));
         assert_eq!(odd.options, "rw,relatime");
+    }
+
+    #[test]
+    fn the_one_on_top_is_seen() {
+        let mounts = parse(
+            b"1 0 0:1 / / rw - overlay lk:@ rw\n3 4 0:3 / /usr rw - overlay old rw\n4 1 0:4 / /usr rw - overlay new rw\n",
+        );
+        assert_eq!(at(&mounts, Path::new("/usr")).unwrap().source, "old");
+        assert_eq!(at(&mounts, Path::new("/")).unwrap().source, "lk:@");
+        assert_eq!(at(&mounts, Path::new("/etc")), None);
     }
 
     #[test]

@@ -477,7 +477,7 @@ fn bad_input_changes_nothing() {
         (&format!("activate {OPTIONAL}/30-lib.sb"), &["a link to usr/lib"]),
         (&format!("activate {OPTIONAL}/20-x.sb {OPTIONAL}/30-lib.sb"), &["a link to usr/lib"]),
         (&format!("activate {OPTIONAL}/20-x.sb {OPTIONAL}/20-x.sb"), &["20-x.sb is named twice"]),
-        ("activate 00-core.sb", &["00-core.sb", "no such file"]),
+        ("activate 00-core.sb", &["00-core.sb is active already", "it came with the boot"]),
         ("activate /run/initramfs/memory/data/livekit/00-core.sb", &["is active already"]),
         ("deactivate 20-x.sb", &["20-x.sb is not active", "00-core.sb"]),
     ] {

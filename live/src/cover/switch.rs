@@ -66,12 +66,16 @@ pub fn present<'a>(mounts: &'a [MountPoint], place: &Path) -> Result<Option<&'a 
 
 /// Takes the cover at `place` away, for a folder that nothing is looked for in any more.
 pub fn take_away(cover: &Cover, changes: &Changes) -> Result<()> {
-    let path = Path::new("/").join(&cover.place);
-    let held = mount::hold(&path)?;
-    mount::detach(&path)?;
-    fence(&held, &path);
-    drop(held);
+    detach(&Path::new("/").join(&cover.place))?;
     changes.remove_work(&cover.work_name())
+}
+
+/// Takes the topmost cover at `path` away, and fences its view.
+pub fn detach(path: &Path) -> Result<()> {
+    let held = mount::hold(path)?;
+    mount::detach(path)?;
+    fence(&held, path);
+    Ok(())
 }
 
 /// Makes the overlay without a place in the tree, with copies of the mounts `on_it` (relative to `path`). All that needs
@@ -103,11 +107,8 @@ fn stage() -> Result<PathBuf> {
 
 /// The new cover goes beneath, the old one away, and its view is fenced.
 fn replace(old: &MountPoint, tree: &OwnedFd, path: &Path, changes: &Changes) -> Result<()> {
-    let held = mount::hold(path)?;
     insert_beneath(tree, path)?;
-    mount::detach(path)?;
-    fence(&held, path);
-    drop(held);
+    detach(path)?;
     if let Some(old) = Cover::parse(&old.source)
         && let Err(e) = changes.remove_work(&old.work_name())
     {

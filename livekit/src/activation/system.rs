@@ -215,28 +215,31 @@ impl System {
         let wanted = self.state.cover(place);
         let path = Path::new("/").join(place);
         let here: Vec<&Cover> = present.iter().filter(|c| c.place == place).collect();
-        if here.last().is_some_and(|top| **top == wanted) {
+        let is_there = here.last().is_some_and(|top| **top == wanted);
+        if is_there && wanted.generation == 0 {
             return Ok(());
         }
-        if here.contains(&&wanted) {
+        if !is_there && here.contains(&&wanted) {
             // A crash has come between its way in and its predecessor's way out.
-            return mount::detach(&path);
+            return switch::detach(&path);
         }
         let mut lowers = cover::layers_at(layers, place)?;
-        if lowers.is_empty() {
-            if here.is_empty() {
-                self.forget(place);
-                return Ok(());
-            }
-            lowers.push(empty()?);
-        } else if here.is_empty() {
-            make_folder(&path, &lowers[0])?;
+        let is_empty = lowers.is_empty();
+        if is_empty && here.is_empty() {
+            return self.remove_folder(place, &path);
         }
-        switch::put(&wanted, &lowers, &self.changes)?;
-        if lowers == [in_ramfs(EMPTY)] && self.is_left_as_it_came(place)? {
+        if !is_there {
+            if is_empty {
+                lowers.push(empty()?);
+            } else if here.is_empty() {
+                make_folder(&path, &lowers[0])?;
+            }
+            switch::put(&wanted, &lowers, &self.changes)?;
+        }
+        if is_empty && self.is_left_as_it_came(place)? {
             self.take_away(&wanted, &path)?;
         }
-        if self.state.cover(place).generation > 0 {
+        if !is_there && self.state.cover(place).generation > 0 {
             made.push(self.state.cover(place));
         }
         Ok(())
@@ -261,6 +264,15 @@ impl System {
         }
         self.state.renew(&cover.place);
         switch::put(&self.state.cover(&cover.place), &[empty()?], &self.changes)
+    }
+
+    /// Removes a folder that was made for bundles and lost its cover before a crash, unless somebody has come to use it.
+    fn remove_folder(&mut self, place: &Path, path: &Path) -> Result<()> {
+        if !self.is_of_the_boot(place)? {
+            let _ = fs::remove_dir(path);
+        }
+        self.forget(place);
+        Ok(())
     }
 
     fn is_of_the_boot(&self, place: &Path) -> Result<bool> {
@@ -303,7 +315,8 @@ impl System {
 /// The covers in `mounts`; of those in one place the seen one last.
 fn covers(mounts: &[MountPoint]) -> Vec<Cover> {
     let in_place = |m: &MountPoint, cover: &Cover| m.path == Path::new("/").join(&cover.place);
-    mounts.iter().filter_map(|m| Cover::parse(&m.source).filter(|cover| in_place(m, cover))).collect()
+    let mounts = mounts::topmost_first(mounts.to_vec()).into_iter().rev();
+    mounts.filter_map(|m| Cover::parse(&m.source).filter(|cover| in_place(&m, cover))).collect()
 }
 
 /// The places that have a cover now.
