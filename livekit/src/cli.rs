@@ -118,6 +118,8 @@ pub enum Command {
       sudo livekit build-iso --exclude '/srv/*' --exclude '*.iso'
   A small Debian 12 (root's password is "live"):
       sudo livekit build-iso --debian bookworm --packages vim,ssh
+  Of a running live system what is active now, with what was changed:
+      sudo livekit build-iso --from-running --changes --output /media/disk/mine.iso
   From a directory or an archive:
       sudo livekit build-iso --root /srv/root --output rescue.iso --name rescue
       sudo livekit build-iso --root root.tar.zst --append "console=ttyS0"
@@ -142,6 +144,23 @@ pub struct BuildIso {
     /// What to pack: a directory, a tar archive (plain, .gz, .xz, .zst), or `running` [default: running]
     #[arg(long, value_name = "DIR|TAR|running", env = "LIVEKIT_ROOT", conflicts_with = "debian")]
     pub root: Option<PathBuf>,
+
+    /// Of the running live system: the bundles that are active now, as they are, and the medium's kernel
+    ///
+    /// What was activated since the boot goes into modules/, under a number that keeps it on top. optional/ and rootcopy/ of
+    /// the medium are copied along, sessions are not. Where the system has no GRUB packages, the UEFI boot loader is that
+    /// of the medium, and the image starts with UEFI alone.
+    #[arg(long, conflicts_with_all = ["root", "debian", "packages", "mirror", "kernel", "modules", "busybox", "order",
+        "exclude", "reuse", "no_reuse"])]
+    pub from_running: bool,
+
+    /// With --from-running: what was changed, too, as a bundle of its own: see `livekit help savechanges`
+    #[arg(long, requires = "from_running")]
+    pub changes: bool,
+
+    /// With --changes: private keys, passwords and histories, too
+    #[arg(long, requires = "changes")]
+    pub with_secrets: bool,
 
     /// Make a Debian of this suite with mmdebstrap and pack it
     ///

@@ -15,6 +15,7 @@ mod inits;
 mod interrupt;
 mod kernel;
 mod kit_bundle;
+mod kit_image;
 mod last_image;
 mod order;
 mod output;

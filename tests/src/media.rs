@@ -222,6 +222,15 @@ impl Disk {
         }
     }
 
+    /// Copies a file out of the ext4 partition, read without mounting it.
+    pub fn copy_out(&self, path: &str, to: &Path) {
+        assert_eq!(self.format, Some(Format::Ext4), "only from ext4");
+        let partition = self.partition();
+        let request = format!("dump {path} {}", to.display());
+        output(command("debugfs").arg("-R").arg(request).arg(partition.path()));
+        assert!(to.is_file(), "{path} is not on the stick");
+    }
+
     /// Judges the file system by its own checker: no errors, no dirty bit, no journal to replay. The checkers
     /// only read.
     #[track_caller]

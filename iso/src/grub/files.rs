@@ -45,22 +45,28 @@ pub enum Firmware {
 /// A file to look for.
 struct Wanted {
     /// Its names from the root. Second names are Ubuntu's: there the first is a link, which leads out of a build root,
-    /// or is missing.
+    /// or is missing. The last ones of EFI programs are those on a medium that was made here.
     names: &'static [&'static str],
     /// Debian's package with it.
     package: &'static str,
 }
 
 const SHIM: Wanted = Wanted {
-    names: &["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"],
+    names: &[
+        "usr/lib/shim/shimx64.efi.signed",
+        "usr/lib/shim/shimx64.efi.signed.latest",
+        "EFI/BOOT/BOOTX64.EFI",
+    ],
     package: "shim-signed",
 };
 const MOK_MANAGER: Wanted = Wanted {
-    names: &["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi"],
+    names: &["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi", "EFI/BOOT/mmx64.efi"],
     package: "shim-helpers-amd64-signed",
 };
-const GRUB: Wanted =
-    Wanted { names: &["usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"], package: "grub-efi-amd64-signed" };
+const GRUB: Wanted = Wanted {
+    names: &["usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed", "EFI/BOOT/grubx64.efi"],
+    package: "grub-efi-amd64-signed",
+};
 const MODULES: Wanted = Wanted { names: &["usr/lib/grub/i386-pc/boot_hybrid.img"], package: "grub-pc-bin" };
 const FONT: Wanted =
     Wanted { names: &["usr/share/grub/unicode.pf2", "boot/grub/fonts/unicode.pf2"], package: "grub-common" };

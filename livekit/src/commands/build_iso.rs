@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bundles::{Bundle, PackOptions, Wanted};
-use iso::grub::{BootFiles, Firmware};
-use iso::menu::Menu;
-use iso::{ImageOptions, Source, Tree, Written};
+use iso::{Source, Tree, Written};
 
-use crate::build_id::BuildId;
 use crate::busybox;
 use crate::cli::BuildIso;
 use crate::config::Config;
@@ -19,12 +16,13 @@ use crate::inits::{self, InitSystem};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::kit_bundle::{self, KitBundle};
+use crate::kit_image::{KitImage, find_boot_files, iso_error, output_folder, system_name};
 use crate::last_image::{LastImage, Record};
 use crate::order::Order;
 use crate::output::{Output, size};
 use crate::root::survey::{Survey, survey};
 use crate::root::{Root, Selection, resolve};
-use crate::scratch::{Scratch, Unfinished};
+use crate::scratch::Scratch;
 use crate::settings::{self, BuildSettings};
 use crate::space;
 use crate::split::{Part, Split};
@@ -32,6 +30,9 @@ use crate::split::{Part, Split};
 /// Makes the image. Its path is the answer.
 pub fn build_iso(flags: BuildIso, output: &Output) -> Result<(), Failure> {
     let config = Config::read(flags.config.as_deref())?;
+    if flags.from_running {
+        return super::from_running::from_running(flags, config, output);
+    }
     let settings = BuildSettings::new(flags, config, settings::epoch()?)?;
     build(&settings, output).map_err(with_disk_hint)?;
     Ok(output.answer(settings.output.display().to_string())?)
@@ -48,7 +49,7 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     let root = Root::prepare(&settings.root, &temporary, output)?;
     let kernel = Kernel::find(root.path(), settings.kernel.as_deref())?;
     output.status(format!("Kernel {} ({})", kernel.version, kernel.image.display()));
-    let boot_files = find_boot_files(settings, root.path())?;
+    let boot_files = find_boot_files(settings, &[root.path(), Path::new("/")])?;
     let record = Record::of(&settings.name, &settings.root);
     let build = Build {
         settings,
@@ -68,7 +69,11 @@ fn build(settings: &BuildSettings, output: &Output) -> Result<()> {
     let mut made = build.pack_root(&selection, &split, &survey)?;
     made.push(build.pack_kit()?);
     made.push(initramfs);
-    let image = build.image(&folder, &boot_files, &made)?;
+    let sizes: Vec<u64> = made.iter().map(|file| file.bytes).collect();
+    space::check_before_writing(&folder, &sizes, length(&kernel.image)?)?;
+    let contents = tree(&settings.name, &made, &kernel.image).map_err(|error| iso_error(&error))?;
+    let title = settings.title.clone().unwrap_or_else(|| system_name(root.path()));
+    let image = KitImage { settings, title, boot_files: &boot_files, output }.write(contents)?;
     if let Some(record) = record {
         build.remember(&record, &folder, &made, &image);
     }
@@ -108,44 +113,6 @@ fn last_image(record: &Record, output: &Output) -> Option<LastImage> {
 /// A full disk may show in any step.
 fn with_disk_hint(error: Error) -> Error {
     if error.message().contains("No space left on device") { error.hint(DISK_FULL) } else { error }
-}
-
-/// The directory the image goes to, which must be there: everything large is made in it.
-fn output_folder(image: &Path) -> Result<PathBuf> {
-    let folder = match image.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if image.is_dir() {
-        return Err(
-            Error::new(format!("{} is a directory", image.display())).hint("--output names the image itself")
-        );
-    }
-    folder.canonicalize().at("find the directory", folder)
-}
-
-fn find_boot_files(settings: &BuildSettings, root: &Path) -> Result<BootFiles> {
-    let mut places: Vec<&Path> = settings.boot_files.as_deref().into_iter().collect();
-    places.extend([root, Path::new("/")]);
-    BootFiles::find(&places, settings.firmware).map_err(|error| {
-        let mut hint = error.hint().unwrap_or_default();
-        let half = |firmware: &Firmware| BootFiles::find(&places, *firmware).is_ok();
-        if settings.firmware == Firmware::Both
-            && let Some(firmware) = [Firmware::Bios, Firmware::Uefi].into_iter().find(half)
-        {
-            let (name, flag) = if firmware == Firmware::Bios { ("BIOS", "bios") } else { ("UEFI", "uefi") };
-            hint.push_str(&format!("; or make an image for {name} alone with --firmware {flag}"));
-        }
-        Error::new(error.to_string()).hint(hint).doing("looking for the boot loader")
-    })
-}
-
-fn iso_error(error: &iso::Error) -> Error {
-    match error.hint() {
-        // Ours comes first, and the first hint stays.
-        Some(hint) => Error::new(error.to_string()).hint(hint),
-        None => from_chain(error),
-    }
 }
 
 /// A finished file, made for the image alone.
@@ -325,60 +292,6 @@ impl Build<'_> {
         step.done(format!("{}, {modules} modules", size(summary.bytes)));
         Ok(Made { path, place: "boot/initramfs.img".to_owned(), bytes: summary.bytes })
     }
-
-    /// Writes the image, which takes `made` up: those files are gone then.
-    fn image(&self, folder: &Path, boot_files: &BootFiles, made: &[Made]) -> Result<Written> {
-        let settings = self.settings;
-        let sizes: Vec<u64> = made.iter().map(|file| file.bytes).collect();
-        space::check_before_writing(folder, &sizes, length(&self.kernel.image)?)?;
-        let time = settings.time()?;
-        let options = ImageOptions { volume_id: settings.name.to_uppercase(), epoch: time };
-        let mut tree = tree(&settings.name, made, &self.kernel.image).map_err(|error| iso_error(&error))?;
-        let mut menu = Menu {
-            title: settings.title.clone().unwrap_or_else(|| system_name(self.root.path())),
-            name: settings.name.clone(),
-            id: BuildId::unknown().as_str().to_owned(),
-            append: settings.append.clone(),
-            timeout: Some(settings.timeout),
-            graphical: !settings.text_menu,
-            serial: true,
-        };
-        menu.id = self.id(&tree, boot_files, &menu, &options)?.as_str().to_owned();
-        let boot =
-            iso::grub::install(&mut tree, boot_files, &menu, time).map_err(|error| iso_error(&error))?;
-        let mut step = self.output.step(format!("Writing {}", settings.output.display()));
-        let partial = Unfinished::new(iso::partial_name(&settings.output));
-        let written =
-            iso::write(&tree, &boot, &options, &settings.output, &mut |done, total| step.bytes(done, total))
-                .map_err(|error| iso_error(&error))?;
-        partial.keep();
-        for warning in &written.warnings {
-            self.output.warning(warning);
-        }
-        step.done(size(written.size));
-        Ok(written)
-    }
-
-    /// The id of an image of `contents`: with SOURCE_DATE_EPOCH that of the image as it is without one.
-    fn id(
-        &self,
-        contents: &Tree,
-        boot_files: &BootFiles,
-        menu: &Menu,
-        options: &ImageOptions,
-    ) -> Result<BuildId> {
-        if self.settings.epoch.is_none() {
-            return BuildId::random();
-        }
-        let step = self.output.step("Deriving the build id");
-        let mut tree = contents.clone();
-        let digest = iso::grub::install(&mut tree, boot_files, menu, options.epoch)
-            .and_then(|boot| iso::digest(&tree, &boot, options))
-            .map_err(|error| iso_error(&error))?;
-        let id = BuildId::of(&digest);
-        step.done(id.as_str());
-        Ok(id)
-    }
 }
 
 /// The live folder of the medium. The menu, the boot loader and the marker are `iso::grub`'s to add.
@@ -394,22 +307,6 @@ fn tree(name: &str, made: &[Made], kernel: &Path) -> Result<Tree, iso::Error> {
     Ok(tree)
 }
 
-/// What the root calls itself: PRETTY_NAME of os-release(5).
-fn system_name(root: &Path) -> String {
-    let places = ["etc/os-release", "usr/lib/os-release"];
-    let text = places
-        .iter()
-        .filter_map(|place| std::fs::read_to_string(resolve(root, Path::new(place))?).ok())
-        .find_map(|text| pretty_name(&text));
-    text.unwrap_or_else(|| "Linux".to_owned())
-}
-
-fn pretty_name(os_release: &str) -> Option<String> {
-    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?.trim();
-    let name = value.trim_matches(['"', '\'']).replace('\\', "");
-    (!name.is_empty()).then_some(name)
-}
-
 fn length(path: &Path) -> Result<u64> {
     Ok(path.metadata().at("look at", path)?.len())
 }
@@ -417,32 +314,6 @@ fn length(path: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn systems_name_themselves() {
-        for (text, name) in [
-            (
-                "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
-                Some("Debian GNU/Linux 12 (bookworm)"),
-            ),
-            ("PRETTY_NAME='Void'", Some("Void")),
-            ("PRETTY_NAME=", None),
-            ("ID=x", None),
-        ] {
-            assert_eq!(pretty_name(text).as_deref(), name, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_output_is_a_file_in_a_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(output_folder(&dir.path().join("x.iso")).unwrap(), dir.path().canonicalize().unwrap());
-        assert_eq!(output_folder(Path::new("x.iso")).unwrap(), std::env::current_dir().unwrap());
-        assert!(output_folder(dir.path()).unwrap_err().message().ends_with("is a directory"));
-        assert!(
-            output_folder(&dir.path().join("none/x.iso")).unwrap_err().message().contains("No such file")
-        );
-    }
 
     #[test]
     fn the_medium_has_the_agreed_folders() {

@@ -4,6 +4,7 @@ pub mod activate;
 pub mod build_iso;
 pub mod bundle;
 pub mod deactivate;
+mod from_running;
 pub mod list;
 pub mod refresh;
 pub mod run;
