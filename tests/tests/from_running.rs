@@ -9,7 +9,8 @@ fn an_image_of_what_is_active_boots_and_has_the_changes() {
     let kit = Kit::tiny(Kernel::V6_1);
     let medium = kit.medium().bundle("livekit/optional/20-tool.sb", &[("usr/share/tool", "tool")]);
     let medium = medium.bundle("livekit/modules/30-gone.sb", &[("usr/share/gone", "gone")]);
-    let medium = medium.file("livekit/rootcopy/etc/copied", "copied\n");
+    // Room for the image: what is removed before it is made.
+    let medium = medium.file("livekit/rootcopy/etc/copied", "copied\n").file("room", &" ".repeat(64 << 20));
     let stick = medium.stick(Format::Ext4);
     let mut machine = kit.direct().memory(1024).patience(300).usb("stick", &stick).start();
     let mut guest = machine.guest();
@@ -17,6 +18,7 @@ fn an_image_of_what_is_active_boots_and_has_the_changes() {
     guest.run(&["/usr/bin/livekit", "deactivate", "gone", "--no-triggers"]);
     guest.write("/etc/changed", "by the user\n");
     guest.make_writable(DATA);
+    guest.run(&["/bin/busybox", "rm", &format!("{DATA}/room")]);
     let image = format!("{DATA}/mine.iso");
     // The live system has no GRUB of its own: UEFI's is the medium's.
     let said = guest.try_run(&[
