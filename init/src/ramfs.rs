@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Error, Result};
 use live::layout::{ESCAPE, MODULES};
 use live::log;
 use live::sys::mount::{self, Mount};
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use live::sys::node;
 use rustix::io::Errno;
 use rustix::process::{chdir, chroot, pivot_root};
 
@@ -135,7 +135,7 @@ impl Move {
             } else if kind.is_file() {
                 fs::copy(from, to).at("copy", from)?;
             } else {
-                make_node(&about, to)?;
+                node::make_like(&about, to)?;
             }
             if about.nlink() > 1 {
                 self.links.insert(about.ino(), to.to_owned());
@@ -144,20 +144,6 @@ impl Move {
         }
         fs::remove_file(from).at("remove", from)
     }
-}
-
-fn make_node(about: &Metadata, to: &Path) -> Result<()> {
-    let kind = about.file_type();
-    let kind = if kind.is_char_device() {
-        FileType::CharacterDevice
-    } else if kind.is_block_device() {
-        FileType::BlockDevice
-    } else if kind.is_fifo() {
-        FileType::Fifo
-    } else {
-        FileType::Socket
-    };
-    mknodat(CWD, to, kind, Mode::from_raw_mode(about.mode() & 0o7777), about.rdev()).at("make the node", to)
 }
 
 fn keep_owner_and_mode(about: &Metadata, to: &Path) -> Result<()> {
@@ -173,6 +159,8 @@ fn keep_owner_and_mode(about: &Metadata, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, FileType, Mode};
+    use std::os::unix::fs::FileTypeExt;
 
     /// Needs root for the device node and a second file system for nothing: the tree is moved within one.
     #[test]

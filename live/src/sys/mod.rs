@@ -7,6 +7,7 @@ pub mod device_mapper;
 pub mod loop_device;
 pub mod mount;
 pub mod namespace;
+pub mod node;
 pub mod power;
 pub mod uevent;
 pub mod xattr;

@@ -7,12 +7,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use live::cover;
-use live::sys::xattr;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use live::sys::{node, xattr};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde::{Deserialize, Serialize};
 
 use super::state::write_whole;
@@ -212,16 +212,7 @@ fn fill(from: &Path, to: &Path, about: &Metadata) -> Result<()> {
     } else if kind.is_file() {
         fs::copy(from, to).at("copy to", to)?;
     } else {
-        let node = if kind.is_fifo() {
-            FileType::Fifo
-        } else if kind.is_socket() {
-            FileType::Socket
-        } else if kind.is_block_device() {
-            FileType::BlockDevice
-        } else {
-            FileType::CharacterDevice
-        };
-        mknodat(CWD, to, node, Mode::empty(), about.rdev()).at("make the node", to)?;
+        node::make_like(about, to)?;
     }
     lchown(to, Some(about.uid()), Some(about.gid())).at("set the owner of", to)?;
     if !kind.is_symlink() {
