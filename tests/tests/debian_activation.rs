@@ -135,21 +135,6 @@ fn services_follow(guest: &mut Guest) {
             std::thread::sleep(std::time::Duration::from_millis(200));
             loops(guest) == 0
         });
-        if !free {
-            let script = "for p in /proc/[0-9]*; do d=' '$(awk '{print $3}' $p/mountinfo | tr '\n' ' ')' '; n=$(cat $p/comm); \
-                awk '$4 ~ /^00:/ && $6 ~ /^\\// {print $4, $6}' $p/maps | sort -u | while read dev f; do \
-                maj=0; min=$(printf %d 0x${dev#*:}); case \"$d\" in *\" 0:$min \"*) ;; *) echo $n $p $dev $f;; esac; done; \
-                for f in $p/fd/*; do t=$(readlink $f); case $t in /*) m=$(awk '/mnt_id/{print $2}' $p/fdinfo/${f##*/}); \
-                grep -q \"^$m \" $p/mountinfo || echo $n $p fd ${f##*/} $t $m;; esac; done; done 2>/dev/null";
-            eprintln!("{}", sh(guest, script));
-            eprintln!(
-                "{}",
-                sh(
-                    guest,
-                    "ls -l /proc/*/map_files 2>/dev/null | grep -c tool; cat /proc/193/fdinfo/* | grep -c inotify; ps ax"
-                )
-            );
-        }
         assert!(free, "the loop device is not freed: {said}");
         assert_eq!(mounts(guest), before_mounts);
     }

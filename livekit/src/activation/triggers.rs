@@ -81,7 +81,8 @@ pub fn plan(bundles: &[PathBuf], system: &dyn System) -> Vec<Trigger> {
     {
         plan.add("systemctl", &["daemon-reload"]);
     }
-    if plan.bring(&["usr/lib/udev", "etc/udev"]) && system.has("/run/udev/control") {
+    // It keeps its databases and the lists of modules open, and with them the view it found them in.
+    if plan.bring(&["usr", "etc/udev"]) && system.has("/run/udev/control") {
         plan.add("udevadm", &["control", "--reload"]);
     }
     if system.has(BUS_SOCKET) && plan.bring(&["usr", "etc"]) && !plan.add("busctl", &RELOAD_BUS) {
@@ -243,7 +244,7 @@ mod tests {
             without: &[],
             has: &["/run/systemd/system", "/run/udev/control", BUS_SOCKET, "/usr/lib/tmpfiles.d/x.conf"],
         };
-        let table: [(&[&str], &Model, &[&str]); 15] = [
+        let table: [(&[&str], &Model, &[&str]); 17] = [
             (&["usr/bin/x", "opt/x/lib/y.so"], &bare, &[]),
             (&["usr/lib/libx.so.1"], &bare, &["ldconfig"]),
             (&["etc/ld.so.conf.d/x.conf"], &bare, &["ldconfig"]),
@@ -271,6 +272,16 @@ mod tests {
                 &["systemd-tmpfiles --create /usr/lib/tmpfiles.d/x.conf"],
             ),
             (&["opt/x"], &systemd, &[]),
+            (
+                &["etc/udev/rules.d/x.rules"],
+                &Model { without: &["busctl", "dbus-send"], has: systemd.has },
+                &["udevadm control --reload"],
+            ),
+            (
+                &["usr/share/x"],
+                &Model { without: &[], has: &["/run/udev/control"] },
+                &["udevadm control --reload"],
+            ),
             (
                 &["etc/x"],
                 &Model { without: &["busctl"], has: &[BUS_SOCKET] },
