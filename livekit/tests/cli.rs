@@ -32,6 +32,9 @@ fn help_suffices_offline() {
     assert_eq!(code, 0);
     let flags = [
         "--root",
+        "--from-running",
+        "--changes",
+        "--with-secrets",
         "--debian",
         "--packages",
         "--mirror",
@@ -310,4 +313,20 @@ fn append_needs_one_of_our_images() {
     let (code, _, stderr) = run(&["run", "a.iso", "--append", "debug", "--dry-run"], dir.path());
     assert_eq!(code, 1);
     assert!(stderr.contains("it is no ISO image\nhint: --append works with ISO images made by"), "{stderr}");
+}
+
+#[test]
+fn commands_for_a_live_system_tell_that_this_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    for line in
+        ["activate x.sb", "deactivate x.sb", "list", "status --json", "refresh", "build-iso --from-running"]
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (code, out, said) = run(&words, dir.path());
+        assert_eq!((code, out.as_str()), (1, ""), "{line}: {said}");
+        assert!(said.contains("error: this is not a live system of livekit"), "{line}: {said}");
+        assert!(said.contains("hint: "), "{line}: {said}");
+        let (code, help, _) = run(&["help", words[0]], dir.path());
+        assert!(code == 0 && help.lines().count() > 5, "{line}: {help}");
+    }
 }

@@ -489,6 +489,14 @@ fn bad_input_changes_nothing() {
         assert_eq!(traces(guest), before, "{words}");
     }
     assert!(!guest.exists("/usr/share/x"));
+    // Not root: what only looks works, what changes things says so.
+    let as_nobody = |guest: &mut Guest, words: &str| {
+        guest.try_run(&["/bin/sh", "-c", &format!("unshare -U livekit {words}")])
+    };
+    let said = as_nobody(guest, &format!("activate {OPTIONAL}/20-x.sb"));
+    assert!(said.status == Some(1) && said.stderr.contains("only root can change"), "{said:#?}");
+    let said = as_nobody(guest, "list");
+    assert!(said.status == Some(0) && said.stdout.contains("00-core.sb"), "{said:#?}");
     activate(guest, "20-x.sb");
     assert!(refused(guest, &format!("activate {OPTIONAL}/20-x.sb")).contains("is active already"));
 }
