@@ -25,6 +25,8 @@ pub struct State {
     pub hidden: Vec<String>,
     /// Bundles that are not in any cover any more, but still mounted.
     pub leaving: Vec<Activated>,
+    /// Whether a change is under way: other mount namespaces may be behind.
+    pub unfinished: bool,
     /// The covers that are not the boot's.
     pub covers: Vec<Wanted>,
 }

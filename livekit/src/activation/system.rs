@@ -113,6 +113,7 @@ impl System {
         for place in places {
             self.state.renew(place);
         }
+        self.state.unfinished = true;
         self.save()?;
         self.converge()
     }
@@ -193,14 +194,20 @@ impl System {
         let present = covers(&mounts);
         let mut places: BTreeSet<PathBuf> = present.iter().map(|c| c.place.clone()).collect();
         places.extend(self.state.covers.iter().map(|c| c.place.clone()));
-        let views = Views::now();
+        let top = |place: &Path| present.iter().rev().find(|c| c.place == place);
+        let is_due = places.iter().any(|place| top(place) != Some(&self.state.cover(place)));
+        // To look into every mount namespace takes longer than all the rest.
+        let views = (is_due || self.state.unfinished).then(Views::now);
         let mut made = Vec::new();
         let done = places.iter().try_for_each(|place| self.bring(place, &layers, &present, &mut made));
-        // What has come has to come everywhere, even if the rest has failed.
-        if !made.is_empty() {
+        // What has come has to come everywhere, even if the rest has failed, and what a crash kept from it too.
+        if let Some(views) = views {
+            let unfinished = self.state.covers.iter().map(|c| self.state.cover(&c.place));
+            made.extend(unfinished.filter(|c| present.contains(c)));
             views.follow(&made);
         }
         done?;
+        self.state.unfinished = false;
         self.save()
     }
 
