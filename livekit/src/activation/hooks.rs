@@ -2,7 +2,8 @@
 //! without, `activate.sh` is run when it has come, `deactivate.sh` before it goes. The system's own /run lies over that
 //! folder, so they are read from the bundle's mount.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +17,9 @@ use crate::output::Output;
 
 /// How long a hook may take.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// Where hooks find programs, whatever the user's own PATH is.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Folders of the live folder that bundles are looked for in, after the live folder itself.
 const FOLDERS: [&str; 2] = ["modules", "optional"];
@@ -86,7 +90,8 @@ pub fn find_on(live_folder: &Path, wanted: &str) -> Option<PathBuf> {
 fn collect(folder: &Path, wanted: &str, deep: bool, place: u8, found: &mut Vec<(u8, u8, PathBuf)>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        // A link to a folder is not entered: it could lead in circles.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if deep {
                 collect(&path, wanted, deep, place, found);
             }
@@ -100,17 +105,24 @@ fn collect(folder: &Path, wanted: &str, deep: bool, place: u8, found: &mut Vec<(
 pub fn run(bundle: &Path, name: &str, hook: Hook, output: &Output) {
     let script = bundle.join(hook.file());
     let Ok(about) = fs::metadata(&script) else { return };
-    let mut command = if about.permissions().mode() & 0o111 != 0 {
+    let mut command = if about.permissions().mode() & 0o111 != 0 && names_its_program(&script) {
         Command::new(&script)
     } else {
         let mut shell = Command::new("/bin/sh");
         shell.arg(&script);
         shell
     };
-    command.env("LIVEKIT_BUNDLE", name).env("LIVEKIT_BUNDLE_DIR", bundle).current_dir("/");
+    command.env("LIVEKIT_BUNDLE", name).env("LIVEKIT_BUNDLE_DIR", bundle).env("PATH", PATH).current_dir("/");
     if let Err(why) = bounded::run(&mut command, LIMIT) {
         output.warning(format!("{name}: {} failed: {why}", hook.file()));
     }
+}
+
+/// Whether the kernel can start it: without `#!` it is a text for the shell, executable or not.
+fn names_its_program(script: &Path) -> bool {
+    let mut begin = [0; 4];
+    let read = File::open(script).and_then(|mut file| file.read(&mut begin)).unwrap_or(0);
+    begin[..read].starts_with(b"#!") || begin == *b"\x7fELF"
 }
 
 #[cfg(test)]
@@ -155,6 +167,10 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
+        // Each of two circles doubles the ways into the other.
+        for circle in ["modules/a", "modules/b"] {
+            std::os::unix::fs::symlink("../modules", folder.path().join(circle)).unwrap();
+        }
         for (wanted, expected) in [
             ("core", Some("00-core.sb")),
             ("x", Some("optional/x.sb")),
@@ -172,10 +188,17 @@ mod tests {
         let bundle = tempfile::tempdir().unwrap();
         let out = bundle.path().join("out");
         fs::create_dir(bundle.path().join("run")).unwrap();
-        let script = format!("echo $LIVEKIT_BUNDLE $LIVEKIT_BUNDLE_DIR $PWD > {}", out.display());
-        fs::write(bundle.path().join("run/activate.sh"), script).unwrap();
-        run(bundle.path(), "20-x.sb", Hook::Activate, &Output::new(true));
-        assert_eq!(fs::read_to_string(&out).unwrap(), format!("20-x.sb {} /\n", bundle.path().display()));
+        let path = bundle.path().join("run/activate.sh");
+        let print = format!("echo $LIVEKIT_BUNDLE $LIVEKIT_BUNDLE_DIR $PWD $PATH > {}", out.display());
+        for (begin, mode) in [("", 0o644), ("", 0o755), ("#!/bin/sh\n", 0o755), ("#!/no/such/shell\n", 0o644)]
+        {
+            let _ = fs::remove_file(&out);
+            fs::write(&path, format!("{begin}{print}")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            run(bundle.path(), "20-x.sb", Hook::Activate, &Output::new(true));
+            let expected = format!("20-x.sb {} / {PATH}\n", bundle.path().display());
+            assert_eq!(fs::read_to_string(&out).unwrap(), expected, "{begin:?} {mode:o}");
+        }
         // None is there, none is missed.
         run(bundle.path(), "20-x.sb", Hook::Deactivate, &Output::new(true));
     }
