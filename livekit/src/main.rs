@@ -8,6 +8,7 @@ mod busybox;
 mod cli;
 mod commands;
 mod config;
+mod download;
 mod error;
 mod external;
 mod initramfs;

@@ -39,6 +39,9 @@ enum Style {
     Spinner,
     Bytes,
     Amounts,
+    Transfer,
+    /// A transfer of nobody knows how much.
+    Endless,
 }
 
 impl<'a> Step<'a> {
@@ -76,9 +79,22 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// How far it is, in bytes that come from elsewhere; in all, if that is known.
+    pub fn transfer(&mut self, done: u64, total: Option<u64>) {
+        let style = if total.is_some() { Style::Transfer } else { Style::Endless };
+        self.position(style, done, total.unwrap_or(0));
+        if self.bar.is_none() {
+            let seconds = self.started.elapsed().as_secs_f64();
+            // Without an end there are no tenths: lines come by the time alone.
+            if self.lines.due(seconds, done, total.unwrap_or(u64::MAX)) {
+                self.output.status(format!("{}: {}", self.what, transferred(done, total, seconds)));
+            }
+        }
+    }
+
     fn position(&mut self, style: Style, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
-            if self.style != style && total > 0 {
+            if self.style != style && (total > 0 || style == Style::Endless) {
                 bar.set_style(style.progress_style());
                 self.style = style;
             }
@@ -126,6 +142,11 @@ impl Style {
                 "{spinner} {msg} [{wide_bar}] {percent:>3}% {binary_bytes}/{binary_total_bytes} \
                  {binary_bytes_per_sec} {eta}"
             }
+            Style::Transfer => {
+                "{spinner} {wide_msg} [{bar:20}] {percent:>3}% {binary_bytes}/{binary_total_bytes} \
+                 {binary_bytes_per_sec} {eta}"
+            }
+            Style::Endless => "{spinner} {wide_msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         style.progress_chars("=> ")
@@ -173,6 +194,14 @@ impl Amounts {
             size(speed)
         )
     }
+}
+
+/// A transfer on one line, after so many seconds.
+fn transferred(done: u64, total: Option<u64>, seconds: f64) -> String {
+    let speed = size(part_of_second(done, seconds));
+    let Some(total) = total else { return format!("{}, {speed}/s", size(done)) };
+    let left = remaining(seconds, done, total).map_or(String::new(), |left| format!(", {left:.0} s left"));
+    format!("{}%, {}/{}, {speed}/s{left}", percent(done, total), size(done), size(total))
 }
 
 /// `ratio 0.41`: how much of `before` is `after`; nothing of nothing is all of it.
@@ -255,6 +284,13 @@ mod tests {
         assert_eq!(amounts.line(3.0), "75%, 10/20 files, 3.0 MiB/4.0 MiB, ratio 0.33, 1.0 MiB/s, 1 s left");
         assert_eq!(Amounts::default().line(0.0), "100%, 0/0 files, 0 B/0 B, 0 B/s");
         assert_eq!(Amounts { files: (1, 2), ..Amounts::default() }.shown(), "1/2 files");
+    }
+
+    #[test]
+    fn transfers_say_how_fast_they_are() {
+        let (done, total) = (3 << 20, 4 << 20);
+        assert_eq!(transferred(done, Some(total), 3.0), "75%, 3.0 MiB/4.0 MiB, 1.0 MiB/s, 1 s left");
+        assert_eq!(transferred(done, None, 3.0), "3.0 MiB, 1.0 MiB/s");
     }
 
     #[test]
