@@ -124,7 +124,7 @@ pub enum Command {
       sudo livekit build-iso --root /srv/root --output rescue.iso --name rescue
       sudo livekit build-iso --root root.tar.zst --append "console=ttyS0"
 
-Every flag but --config and --quiet has a key of its name in livekit.toml; those of --debian, --packages and
+Every flag but --config, --quiet, --from-running and what goes with that has a key of its name in livekit.toml; those of --debian, --packages and
 --mirror are `suite`, `packages` and `mirror` in the table [debian], that of --no-reuse is `reuse = false`.
 A flag wins over its environment variable, which wins over the file:
       name = "rescue"

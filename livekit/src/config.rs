@@ -239,7 +239,7 @@ mod tests {
         let flags = build
             .get_arguments()
             .filter_map(clap::Arg::get_long)
-            .filter(|flag| !["config", "no-reuse"].contains(flag));
+            .filter(|flag| !["config", "no-reuse", "from-running", "changes", "with-secrets"].contains(flag));
         let flags: BTreeSet<&str> = flags.map(|flag| if flag == "debian" { "suite" } else { flag }).collect();
         let keys = KEYS
             .iter()

@@ -65,11 +65,24 @@ fn can_be_written(medium: &MountPoint) -> Result<()> {
     }
 }
 
+/// Has `fill` put a bundle into the medium's modules/, and gives its path.
+pub fn fill_modules(fill: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<PathBuf> {
+    let folder = live_folder()?.join(MODULES);
+    let _writable = Writable::medium()?;
+    fs::create_dir_all(&folder).at("make the directory", &folder)?;
+    fill(&folder)
+}
+
+/// Removes a file that was put on the medium for nothing.
+pub fn remove(file: &Path) -> Result<()> {
+    let _writable = Writable::medium()?;
+    fs::remove_file(file).at("remove", file)
+}
+
 /// Copies the bundle `file` into the medium's modules/ and gives its path there. One that is there already and has the
 /// same bytes will do; another one of that name is not overwritten.
 pub fn keep(file: &Path, name: &str, output: &Output) -> Result<PathBuf> {
-    let folder = live_folder()?.join(MODULES);
-    let target = folder.join(name);
+    let target = live_folder()?.join(MODULES).join(name);
     if target.exists() {
         if same_bytes(file, &target)? {
             return Ok(target);
@@ -77,24 +90,20 @@ pub fn keep(file: &Path, name: &str, output: &Output) -> Result<PathBuf> {
         return Err(Error::at("write", &target, "another bundle of that name is there")
             .hint("give yours another name, or remove that one"));
     }
-    let _writable = Writable::medium()?;
-    fs::create_dir_all(&folder).at("make the directory", &folder)?;
-    copy_whole(file, &target, output)?;
-    Ok(target)
+    fill_modules(|_| copy_whole(file, &target, output).map(|()| target.clone()))
 }
 
 /// Moves a bundle of the medium into its modules/, so that every boot takes it.
 pub fn promote(file: &Path, name: &str) -> Result<PathBuf> {
-    let folder = live_folder()?.join(MODULES);
-    let target = folder.join(name);
+    let target = live_folder()?.join(MODULES).join(name);
     if target.exists() {
         return Err(Error::at("move to", &target, "another bundle of that name is there"));
     }
-    let _writable = Writable::medium()?;
-    fs::create_dir_all(&folder).at("make the directory", &folder)?;
-    fs::rename(file, &target).at(&format!("move {} to", file.display()), &target)?;
-    fs::File::open(&folder).and_then(|folder| folder.sync_all()).at("write", &folder)?;
-    Ok(target)
+    fill_modules(|folder| {
+        fs::rename(file, &target).at(&format!("move {} to", file.display()), &target)?;
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).at("write", folder)?;
+        Ok(target.clone())
+    })
 }
 
 fn same_bytes(a: &Path, b: &Path) -> Result<bool> {

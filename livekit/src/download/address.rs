@@ -20,7 +20,6 @@ pub struct Address {
 }
 
 /// Whether the user typed an address rather than a file.
-#[expect(dead_code, reason = "called by activate")]
 pub fn is_address(typed: &str) -> bool {
     scheme(typed).is_some()
 }

@@ -43,7 +43,6 @@ use proxy::Proxies;
 /// # Errors
 /// The address is none, the server cannot be reached or refuses, the connection breaks again and again, the file does not
 /// fit, is there already, has another digest, or is no bundle, or a damaged one. Nothing of it stays then.
-#[expect(dead_code, reason = "called by activate")]
 pub fn fetch(url: &str, folder: &Path, expected: Option<&Digest>, output: &Output) -> Result<PathBuf> {
     transfer::fetch(&Client::new(), &Address::parse(url)?, folder, expected, output)
 }
