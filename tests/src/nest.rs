@@ -87,6 +87,7 @@ impl Nest {
         assert!(rustix::process::geteuid().is_root(), "a nest needs root\nhint: sudo");
         let alone = cache::folder().join("nest.lock");
         let alone = cache::lock(&alone);
+        wait_for_earlier_ones();
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let theirs = OwnedFd::from(theirs);
         let mut command = command("unshare");
@@ -116,6 +117,19 @@ impl Drop for Nested {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The kernel takes the mounts of a nest apart after its last process has ended. Until then its loop devices are there.
+fn wait_for_earlier_ones() {
+    let deadline = Instant::now() + PATIENCE;
+    let of_a_nest = || {
+        let blocks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let mut files = blocks.filter_map(|b| fs::read_to_string(b.path().join("loop/backing_file")).ok());
+        files.any(|file| file.trim_end().ends_with("livekit/00-core.sb"))
+    };
+    while of_a_nest() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

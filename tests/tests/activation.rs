@@ -57,7 +57,7 @@ fn traces(guest: &mut Guest) -> String {
         })
         .collect();
     mounts.sort();
-    let loops = report.loops.iter().filter(|l| l.backing_file.ends_with(".sb")).count();
+    let loops = report.loops.iter().filter(|l| l.backing_file.starts_with("/run/initramfs/")).count();
     let work = sh(guest, "ls /run/initramfs/memory/changes/work | sed 's/[.].*//' | sort");
     format!("{}\nloops {loops}\nwork {work}", mounts.join("\n"))
 }
