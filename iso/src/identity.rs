@@ -16,6 +16,7 @@ use crate::{Boot, Error, ImageOptions, Source, Tree};
 pub fn digest(tree: &Tree, boot: &Boot, options: &ImageOptions) -> Result<[u8; 32], Error> {
     let mut hash = Fields::of_options(options);
     hash.directories(tree);
+    hash.links_and_modes(tree);
     for (path, source) in tree.files() {
         hash.field(path.as_bytes());
         match source {
@@ -60,6 +61,19 @@ impl Fields {
         }
     }
 
+    fn links_and_modes(&mut self, tree: &Tree) {
+        self.length(tree.links().count() as u64);
+        for (path, target) in tree.links() {
+            self.field(path.as_bytes());
+            self.field(target.as_bytes());
+        }
+        self.length(tree.modes().count() as u64);
+        for (path, mode) in tree.modes() {
+            self.field(path.as_bytes());
+            self.length(mode.into());
+        }
+    }
+
     fn file(&mut self, path: &Path) -> io::Result<()> {
         let mut file = File::open(path)?;
         self.length(file.metadata()?.len());
@@ -84,6 +98,7 @@ impl Identity {
     pub(crate) fn of(tree: &Tree, options: &ImageOptions) -> Self {
         let mut hash = Fields::of_options(options);
         hash.directories(tree);
+        hash.links_and_modes(tree);
         for (path, source) in tree.files() {
             hash.field(path.as_bytes());
             hash.field(source.bytes().unwrap_or_default());
@@ -150,6 +165,11 @@ mod tests {
             esp: Some(vec![byte; 512]),
         };
         let file = |path, text| tree(&[(path, Source::Path(host(text, text)))], &[]);
+        let with = |change: fn(&mut Tree)| {
+            let mut tree = file("/a", "one");
+            change(&mut tree);
+            tree
+        };
         let of = |tree: &Tree, boot: &Boot| digest(tree, boot, &options).unwrap();
         let first = of(&file("/a", "one"), &boot("/a", 1));
         let copy = tree(&[("/a", Source::Scratch(host("copy", "one")))], &[]);
@@ -158,6 +178,9 @@ mod tests {
             of(&file("/a", "two"), &boot("/a", 1)),
             of(&file("/b", "one"), &boot("/a", 1)),
             of(&tree(&[("/a", Source::Path(host("x", "one")))], &["/d"]), &boot("/a", 1)),
+            of(&with(|tree| tree.add_link("/l", "a").unwrap()), &boot("/a", 1)),
+            of(&with(|tree| tree.add_link("/l", "b").unwrap()), &boot("/a", 1)),
+            of(&with(|tree| tree.set_mode("/a", 0o600)), &boot("/a", 1)),
             of(&file("/a", "one"), &boot("/b", 1)),
             of(&file("/a", "one"), &boot("/a", 2)),
             of(&file("/a", "one"), &Boot { bios: None, ..boot("/a", 1) }),

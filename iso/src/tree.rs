@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hadris_fs::{Content, Node};
+use hadris_fs::{Content, Node, Permissions, SetAttr};
 
 use crate::Error;
 
@@ -22,12 +22,16 @@ pub enum Source {
 enum Entry {
     Directory,
     File(Source),
+    /// A symbolic link, with its target.
+    Link(String),
 }
 
 /// The files of an image, by their absolute paths on it. The order in which they are added does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     entries: BTreeMap<String, Entry>,
+    /// Of files and directories that do not have the usual one.
+    modes: BTreeMap<String, u32>,
 }
 
 impl Tree {
@@ -49,12 +53,31 @@ impl Tree {
         Ok(())
     }
 
+    /// Adds a symbolic link, which nobody follows here.
+    ///
+    /// Fails as [`Tree::add_file`] does.
+    pub fn add_link(&mut self, path: &str, target: &str) -> Result<(), Error> {
+        Self::check(path)?;
+        if self.entries.contains_key(path) {
+            return Err(self.occupied(path));
+        }
+        self.imply_parents(path)?;
+        self.entries.insert(path.to_owned(), Entry::Link(target.to_owned()));
+        Ok(())
+    }
+
+    /// Gives the file or directory at `path`, which is to be added too, the permission bits of `mode`. Others have 0644
+    /// and 0755.
+    pub fn set_mode(&mut self, path: &str, mode: u32) {
+        self.modes.insert(path.to_owned(), mode & 0o7777);
+    }
+
     /// Adds a directory, and those above it. Adding it again changes nothing.
     pub fn add_directory(&mut self, path: &str) -> Result<(), Error> {
         Self::check(path)?;
         self.imply_parents(path)?;
         match self.entries.get(path) {
-            Some(Entry::File(_)) => Err(self.occupied(path)),
+            Some(Entry::File(_) | Entry::Link(_)) => Err(self.occupied(path)),
             _ => {
                 self.entries.insert(path.to_owned(), Entry::Directory);
                 Ok(())
@@ -71,8 +94,21 @@ impl Tree {
     pub fn files(&self) -> impl Iterator<Item = (&str, &Source)> {
         self.entries.iter().filter_map(|(path, entry)| match entry {
             Entry::File(source) => Some((path.as_str(), source)),
-            Entry::Directory => None,
+            Entry::Directory | Entry::Link(_) => None,
         })
+    }
+
+    /// The symbolic links with their targets, ordered by path.
+    pub fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::Link(target) => Some((path.as_str(), target.as_str())),
+            Entry::Directory | Entry::File(_) => None,
+        })
+    }
+
+    /// What does not have the usual permission bits, with those it has, ordered by path.
+    pub fn modes(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.modes.iter().map(|(path, mode)| (path.as_str(), *mode))
     }
 
     /// The directories but for the root, ordered by path.
@@ -105,7 +141,7 @@ impl Tree {
             let parent = &path[..end];
             match self.entries.get(parent) {
                 Some(Entry::Directory) => {}
-                Some(Entry::File(_)) => return Err(self.occupied(parent)),
+                Some(Entry::File(_) | Entry::Link(_)) => return Err(self.occupied(parent)),
                 None => {
                     self.entries.insert(parent.to_owned(), Entry::Directory);
                 }
@@ -129,6 +165,11 @@ impl Tree {
             let node = match entry {
                 Entry::Directory => Node::dir(),
                 Entry::File(source) => Node::file(source.measured()?),
+                Entry::Link(target) => Node::symlink(target),
+            };
+            let node = match self.modes.get(path) {
+                Some(&mode) => node.with_attrs(SetAttr::new().with_permissions(Permissions::new(mode))),
+                None => node,
             };
             tree.insert(path.as_bytes(), node)
                 .map_err(|error| Error::Layout { what: path.clone(), reason: error.to_string() })?;

@@ -156,3 +156,42 @@ fn the_dates_are_those_given() {
         assert!(text.contains(field), "{field:?} is not in\n{text}");
     }
 }
+
+#[test]
+fn links_and_modes_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let (image, target) = (directory.path().join("live.iso"), directory.path().join("files"));
+    let mut tree = judge::demanding_tree();
+    let long = format!("/{}end", "folder-with-a-long-name/".repeat(20));
+    tree.add_file("/livekit/rootcopy/script", Source::Bytes(b"#!/bin/sh\n".to_vec())).unwrap();
+    tree.add_link("/livekit/rootcopy/relative", "../rootcopy/script").unwrap();
+    tree.add_link("/livekit/rootcopy/nowhere", &long).unwrap();
+    tree.add_directory("/livekit/rootcopy/own").unwrap();
+    tree.set_mode("/livekit/rootcopy/script", 0o104_755);
+    tree.set_mode("/livekit/rootcopy/own", 0o700);
+    assert!(tree.add_link("/livekit/rootcopy/own", "x").is_err());
+    assert!(tree.add_file("/livekit/rootcopy/nowhere/x", Source::Bytes(Vec::new())).is_err());
+    let boot = judge::install(&mut tree, &judge::menu());
+    let warnings = judge::write(&tree, &boot, &image).unwrap().warnings;
+    assert!(
+        !warnings.iter().any(|warning| warning.contains("where") || warning.contains("relative")),
+        "{warnings:?}"
+    );
+
+    let (start, length) = judge::partition(&image, 1);
+    let partition = directory.path().join("partition1");
+    std::fs::write(&partition, judge::cut(&image, start * 512, usize::try_from(length * 512).unwrap()))
+        .unwrap();
+    for image in [&image, &partition] {
+        let _ = std::fs::remove_dir_all(&target);
+        let [from, to] = [image, &target].map(|path| path.to_str().unwrap());
+        run("xorriso", &["-osirrox", "on", "-indev", from, "-extract", "/livekit/rootcopy", to]);
+        let link = |name: &str| std::fs::read_link(target.join(name)).unwrap();
+        assert_eq!(link("relative"), Path::new("../rootcopy/script"));
+        assert_eq!(link("nowhere"), Path::new(&long));
+        for (name, mode) in [("script", 0o4755), ("own", 0o700), ("empty", 0o644), ("many", 0o755)] {
+            let metadata = target.join(name).metadata().unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{name}");
+        }
+    }
+}
