@@ -17,6 +17,7 @@ mod interrupt;
 mod kernel;
 mod kit_bundle;
 mod kit_image;
+mod kit_initramfs;
 mod last_image;
 mod order;
 mod output;

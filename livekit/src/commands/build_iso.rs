@@ -7,21 +7,20 @@ use std::time::Instant;
 use bundles::{Bundle, PackOptions, Wanted};
 use iso::{Source, Tree, Written};
 
-use crate::busybox;
 use crate::cli::BuildIso;
 use crate::config::Config;
 use crate::error::{AtPath, DISK_FULL, Error, Failure, Result, from_chain};
-use crate::initramfs::{self, KernelTree, Parts};
 use crate::inits::{self, InitSystem};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::kit_bundle::{self, KitBundle};
 use crate::kit_image::{KitImage, find_boot_files, iso_error, output_folder, system_name};
+use crate::kit_initramfs;
 use crate::last_image::{LastImage, Record};
 use crate::order::Order;
 use crate::output::{Output, size};
 use crate::root::survey::{Survey, survey};
-use crate::root::{Root, Selection, resolve};
+use crate::root::{Root, Selection};
 use crate::scratch::Scratch;
 use crate::settings::{self, BuildSettings};
 use crate::space;
@@ -111,7 +110,7 @@ fn last_image(record: &Record, output: &Output) -> Option<LastImage> {
 }
 
 /// A full disk may show in any step.
-fn with_disk_hint(error: Error) -> Error {
+pub(super) fn with_disk_hint(error: Error) -> Error {
     if error.message().contains("No space left on device") { error.hint(DISK_FULL) } else { error }
 }
 
@@ -263,34 +262,16 @@ impl Build<'_> {
     }
 
     fn initramfs(&self) -> Result<Made> {
-        let step = self.output.step("Making the initramfs");
-        let tree =
-            KernelTree { version: self.kernel.version.clone(), modules_dir: self.kernel.modules.clone() };
-        let busybox = busybox::find(&self.settings.busybox, self.root.path())?;
-        if busybox.is_none() && self.settings.busybox == busybox::Choice::Find {
-            self.output.warning("no static busybox: a boot that fails offers no shell (Debian: apt-get install busybox-static)");
-        }
-        let firmware = ["usr/lib/firmware", "lib/firmware"];
-        let [init, cleanup] = self.programs.clone();
-        let parts = Parts {
-            init,
-            cleanup,
-            busybox,
-            firmware_dir: firmware.iter().find_map(|folder| resolve(self.root.path(), Path::new(folder))),
-            name: self.settings.name.clone(),
-        };
-        let Ok(set) = self.settings.modules.parse();
         let path = self.work.join("initramfs.img");
-        let summary = initramfs::build(&tree, &parts, &set, self.settings.time()?, &path)
-            .map_err(|error| error.doing("making the initramfs"))?;
-        for file in &summary.firmware_left_out {
-            self.output.status(format!(
-                "{file} is too large for the initramfs; its device works once the system runs."
-            ));
-        }
-        let modules: usize = summary.modules.values().map(|(count, _)| count).sum();
-        step.done(format!("{}, {modules} modules", size(summary.bytes)));
-        Ok(Made { path, place: "boot/initramfs.img".to_owned(), bytes: summary.bytes })
+        let bytes = kit_initramfs::make(
+            self.settings,
+            self.root.path(),
+            self.kernel,
+            self.programs,
+            &path,
+            self.output,
+        )?;
+        Ok(Made { path, place: "boot/initramfs.img".to_owned(), bytes })
     }
 }
 
