@@ -745,3 +745,61 @@ fn kept_changes_hold_with_another_set_of_bundles() {
     assert_eq!(guest.list("/var/lib/app"), ["mine", "x"]);
     assert_eq!(guest.list("/fresh"), ["mine", "x"]);
 }
+
+/// Serves one file over HTTP to whoever asks, and gives its address.
+fn server(content: Vec<u8>) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
+    let port = listener.local_addr().expect("a bound socket").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = Vec::new();
+            let mut byte = [0; 1];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                request.push(byte[0]);
+            }
+            let found = request.starts_with(b"GET /60-net.sb ");
+            let body: &[u8] = if found { &content } else { b"" };
+            let status = if found { "200 OK" } else { "404 Not Found" };
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    format!("http://127.0.0.1:{port}")
+}
+
+#[test]
+fn bundles_come_from_the_network() {
+    let medium = Medium::empty().bundle("60-net.sb", &[("usr/share/net", "net")]);
+    let content = std::fs::read(medium.path("60-net.sb")).expect("the bundle just made");
+    let address = server(content.clone());
+    let mut damaged = content;
+    damaged.truncate(150);
+    let bad = server(damaged);
+    let mut nest = Nest::new().start();
+    let guest = &mut nest.guest;
+    let before = traces(guest);
+    let memory = "/run/initramfs/memory/activated";
+    for (words, part) in [
+        (format!("activate {address}/61-other.sb"), "404"),
+        (format!("activate {bad}/60-net.sb"), "60-net.sb"),
+        (format!("activate --sha256 {} {address}/60-net.sb", "0".repeat(64)), "SHA-256"),
+        // The second one does not exist: the first one does not stay either.
+        (format!("activate {address}/60-net.sb /nothing.sb"), "no such file"),
+    ] {
+        let said = refused(guest, &words);
+        assert!(said.contains(part), "{words}: {said}");
+        assert_eq!(traces(guest), before, "{words}");
+        assert_eq!(guest.list(memory), Vec::<String>::new(), "{words}");
+    }
+    livekit(guest, &format!("activate {address}/60-net.sb"));
+    assert_eq!(guest.read("/usr/share/net"), "net");
+    assert_eq!(file_of(guest, "60-net.sb"), format!("{memory}/60-net.sb"));
+    livekit(guest, "deactivate net");
+    assert_eq!(guest.list(memory), Vec::<String>::new());
+    // Kept: it comes to the medium itself.
+    livekit(guest, &format!("activate --keep {address}/60-net.sb"));
+    assert_eq!(file_of(guest, "60-net.sb"), "/run/initramfs/memory/data/livekit/modules/60-net.sb");
+}
