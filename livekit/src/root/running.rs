@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use live::cover::Cover;
 use live::mounts::MountPoint;
 
 /// Hierarchies of a system that may be file systems of their own.
@@ -43,6 +44,10 @@ pub fn left_out(mounts: &[MountPoint]) -> Vec<LeftOut> {
 }
 
 fn belongs(mount: &MountPoint) -> bool {
+    // A cover is a part of the union that this system runs on, wherever it lies.
+    if Cover::parse(&mount.source).is_some_and(|cover| mount.path == Path::new("/").join(cover.place)) {
+        return true;
+    }
     ON_DISK.contains(&mount.fs_type.as_str())
         && below_any(&mount.path, SYSTEM)
         && !below_any(&mount.path, NOT_BELOW)
@@ -98,6 +103,16 @@ mod tests {
             assert_eq!(left.is_empty(), goes_in, "{path} {fs_type}");
             assert_eq!(left.first().is_some_and(|left| left.notable), notable, "{path} {fs_type}");
         }
+    }
+
+    #[test]
+    fn covers_are_the_system() {
+        let text = b"1 0 0:1 / / rw - overlay lk:@ rw\n2 1 0:2 / /lib rw - overlay lk:lib:0 rw\n\
+            3 1 0:3 / /var/lib/tool rw - overlay lk:var/lib/tool:4 rw\n\
+            4 1 0:2 / /srv/chroot/lib rw - overlay lk:lib:0 rw\n";
+        let left = left_out(&live::mounts::parse(text));
+        let paths: Vec<&Path> = left.iter().map(|left| left.path.as_path()).collect();
+        assert_eq!(paths, [Path::new("/srv/chroot/lib")]);
     }
 
     #[test]
