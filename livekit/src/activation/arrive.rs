@@ -283,7 +283,8 @@ fn translated(wanted: &Wanted, name: &str, keeping: Keeping, output: &Output) ->
     Ok((target, true))
 }
 
-fn not_twice(system: &System, name: &str) -> Result<()> {
+/// Refuses the name of a bundle that is there.
+pub fn not_twice(system: &System, name: &str) -> Result<()> {
     let stack = system.stack()?;
     let Some(present) = stack.iter().find(|s| s.name == name) else { return Ok(()) };
     let error = Error::new(format!("{name} is active already"));

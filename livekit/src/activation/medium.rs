@@ -66,17 +66,11 @@ fn can_be_written(medium: &MountPoint) -> Result<()> {
 }
 
 /// Has `fill` put a bundle into the medium's modules/, and gives its path.
-pub fn fill_modules(fill: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<PathBuf> {
+fn fill_modules(fill: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<PathBuf> {
     let folder = live_folder()?.join(MODULES);
     let _writable = Writable::medium()?;
     fs::create_dir_all(&folder).at("make the directory", &folder)?;
     fill(&folder)
-}
-
-/// Removes a file that was put on the medium for nothing.
-pub fn remove(file: &Path) -> Result<()> {
-    let _writable = Writable::medium()?;
-    fs::remove_file(file).at("remove", file)
 }
 
 /// Copies the bundle `file` into the medium's modules/ and gives its path there. One that is there already and has the

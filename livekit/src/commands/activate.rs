@@ -1,16 +1,17 @@
 //! `livekit activate`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::activation::arrive::{self, Keeping, Wanted};
 use crate::activation::hooks::{self, Hook};
 use crate::activation::system::{live_folder, memory_folder};
-use crate::activation::{System, medium, source, triggers};
+use crate::activation::{System, source, triggers};
 use crate::cli::running::Activate;
 use crate::download::{self, Digest, address};
 use crate::error::{AtPath, Ending, Error, Failure, Result};
 use crate::output::Output;
+use crate::scratch::Unfinished;
 
 /// Adds bundles to the running system.
 pub fn activate(flags: &Activate, output: &Output) -> Result<Ending, Failure> {
@@ -20,7 +21,11 @@ pub fn activate(flags: &Activate, output: &Output) -> Result<Ending, Failure> {
     let (mut wanted, mut fetched) = (Vec::new(), Fetched::default());
     for typed in &flags.files {
         if address::is_address(typed) {
-            wanted.push(fetched.add(typed, expected.as_ref(), keeping, output)?);
+            // Not only after gigabytes have come.
+            if let Some(name) = address::Address::parse(typed)?.file_name() {
+                arrive::not_twice(&system, &name)?;
+            }
+            wanted.push(fetched.add(typed, expected.as_ref(), output)?);
             continue;
         }
         let stack = system.stack()?;
@@ -47,48 +52,22 @@ fn expected(flags: &Activate) -> Result<Option<Digest>> {
     text.parse().map(Some).map_err(Error::new)
 }
 
-/// Files that were downloaded, and are removed again unless their bundles are active in the end.
+/// Files that were downloaded to memory. They are removed, on Ctrl-C too, unless their bundles are active in the end; what
+/// is to be on the medium goes there when the bundle has proved to be of use.
 #[derive(Default)]
-struct Fetched(Vec<PathBuf>);
+struct Fetched(Vec<Unfinished>);
 
 impl Fetched {
-    fn add(
-        &mut self,
-        typed: &str,
-        expected: Option<&Digest>,
-        keeping: Keeping,
-        output: &Output,
-    ) -> Result<Wanted> {
-        let fetch = |folder: &Path| download::fetch(typed, folder, expected, output);
-        let to_medium = keeping.keep || keeping.persist;
-        let file = if to_medium {
-            medium::fill_modules(fetch)?
-        } else {
-            let folder = memory_folder();
-            fs::create_dir_all(&folder).at("make the directory", &folder)?;
-            fetch(&folder)?
-        };
-        self.0.push(file.clone());
-        Ok(Wanted { origin: address::shown(typed), file, copied: !to_medium })
+    fn add(&mut self, typed: &str, expected: Option<&Digest>, output: &Output) -> Result<Wanted> {
+        let folder = memory_folder();
+        fs::create_dir_all(&folder).at("make the directory", &folder)?;
+        let file = download::fetch(typed, &folder, expected, output)?;
+        self.0.push(Unfinished::new(file.clone()));
+        Ok(Wanted { origin: address::shown(typed), file, copied: true })
     }
 
-    fn keep(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for Fetched {
-    fn drop(&mut self) {
-        for file in self.0.iter().filter(|file| file.exists()) {
-            let removed = if file.starts_with(memory_folder()) {
-                fs::remove_file(file).at("remove", file)
-            } else {
-                medium::remove(file)
-            };
-            if let Err(e) = removed {
-                live::log::warning(format_args!("{e}"));
-            }
-        }
+    fn keep(self) {
+        self.0.into_iter().for_each(Unfinished::keep);
     }
 }
 
