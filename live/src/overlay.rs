@@ -1,5 +1,6 @@
 //! One overlayfs mount (Documentation/filesystems/overlayfs.rst): read-only layers with a writable one on top.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Result};
@@ -25,14 +26,18 @@ pub struct Overlay<'a> {
 impl Overlay<'_> {
     /// Mounts it on `path`. Before Linux 6.8 this process is in another working directory meanwhile.
     pub fn at(&self, path: &Path) -> Result<()> {
-        if names_layers_one_by_one(rustix::system::uname().release().to_string_lossy().as_ref()) {
-            self.mount_by_layer(path)
-        } else {
-            self.mount_by_list(path)
+        match self.meant_for(path)? {
+            Some(overlay) => mount::attach(&overlay, path),
+            None => self.mount_by_list(path),
         }
     }
 
-    fn mount_by_layer(&self, path: &Path) -> Result<()> {
+    /// Makes it without a place in the tree, where the kernel can (Linux 6.8). `path`, where it is to be later, is for the
+    /// error.
+    pub fn meant_for(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        if !names_layers_one_by_one(rustix::system::uname().release().to_string_lossy().as_ref()) {
+            return Ok(None);
+        }
         let lowers: Vec<_> = self.lowers.iter().map(|l| l.to_string_lossy()).collect();
         // A backslash means something in these, and nothing in `lowerdir+` (fs/overlayfs/params.c).
         let (upper, work) = (escape(self.upper), escape(self.work));
@@ -40,7 +45,7 @@ impl Overlay<'_> {
         for lower in &lowers {
             overlay = overlay.set("lowerdir+", lower);
         }
-        overlay.set("upperdir", &upper).set("workdir", &work).options(OPTIONS).at(path)
+        overlay.set("upperdir", &upper).set("workdir", &work).options(OPTIONS).meant_for(path).map(Some)
     }
 
     /// All layers in one option, within the page that mount(2) reads. Names relative to the layers' common folder make

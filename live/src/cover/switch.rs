@@ -81,6 +81,11 @@ pub fn detach(path: &Path) -> Result<()> {
 /// Makes the overlay without a place in the tree, with copies of the mounts `on_it` (relative to `path`). All that needs
 /// a place meanwhile happens in a copy of the mount namespace, so nothing shows and nothing can be left over.
 fn make(overlay: &Overlay, path: &Path, on_it: &[PathBuf]) -> Result<OwnedFd> {
+    if on_it.is_empty()
+        && let Some(made) = overlay.meant_for(path)?
+    {
+        return Ok(made);
+    }
     namespace::in_copy(|| {
         let stage = stage()?.join("cover");
         fs::create_dir(&stage).at("make the directory", &stage)?;

@@ -77,14 +77,17 @@ impl<'a> Mount<'a> {
 
     /// Makes the mount visible at `target`.
     pub fn at(&self, target: impl AsRef<Path>) -> Result<()> {
-        let target = target.as_ref();
-        let mount = self.detached().map_err(|cause| {
-            Error::at("mount", format!("{} ({}) on {}", self.source, self.fs_type, target.display()), cause)
-        })?;
-        attach(&mount, target)
+        attach(&self.meant_for(&target)?, target)
     }
 
-    /// Makes the mount without a place in the tree.
+    /// Makes the mount without a place in the tree. `target`, where it is to be later, is for the error.
+    pub fn meant_for(&self, target: impl AsRef<Path>) -> Result<OwnedFd> {
+        self.detached().map_err(|cause| {
+            let target = target.as_ref().display();
+            Error::at("mount", format!("{} ({}) on {target}", self.source, self.fs_type), cause)
+        })
+    }
+
     fn detached(&self) -> std::result::Result<OwnedFd, String> {
         let context = fsopen(self.fs_type, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| match e {
             Errno::NODEV => format!("this kernel does not have {}", self.fs_type),
