@@ -23,11 +23,14 @@ pub fn mount_kernel_filesystems() -> Result<()> {
     Ok(())
 }
 
-/// Reads the kernel command line, and says what of it is unclear.
+/// Reads the kernel command line, and says what of it is unclear, or in the words of others.
 pub fn options() -> Result<BootOptions> {
     let path = "/proc/cmdline";
     let text = fs::read_to_string(path).at("read", path)?;
     let options = BootOptions::parse(&text);
+    for read in &options.read_as {
+        log::info(format_args!("{read}"));
+    }
     for unclear in &options.unclear {
         log::warning(format_args!("{unclear}; ignored"));
     }

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 
-use live::changes::Changes;
 use live::error::Result;
 use live::layout;
 use live::log;
 use live::steps::Step;
 use live::union::Union;
 
+mod changes;
 mod drivers;
 mod early;
 mod finish;
@@ -46,7 +46,7 @@ fn boot() -> Result<Infallible> {
         Ok((medium, bundles))
     })?;
     step(Step::Changes);
-    let changes = Step::Changes.run(|| Changes::in_memory(layout::CHANGES.as_ref()))?;
+    let changes = Step::Changes.run(|| changes::open(&medium, &options, &drivers))?;
     step(Step::ToRam);
     let (medium, bundles) = Step::ToRam.run(|| to_ram::copy_if_asked(medium, bundles, &options))?;
     step(Step::Layers);

@@ -22,6 +22,15 @@ pub const BUNDLES: &str = "/memory/bundles";
 /// Where writes go: `upper` and `work` on one file system.
 pub const CHANGES: &str = "/memory/changes";
 
+/// The folder of sessions, writable, where changes are kept.
+pub const SESSIONS: &str = "/memory/sessions";
+
+/// The session, where it is not written to at once: the changes in memory lie on it.
+pub const SESSION: &str = "/memory/session";
+
+/// Written by the boot where changes are kept: which session is in use.
+pub const SESSION_FILE: &str = "/etc/livekit/session";
+
 /// Bundles that were copied to memory to be activated.
 pub const ACTIVATED: &str = "/memory/activated";
 

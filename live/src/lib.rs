@@ -3,6 +3,7 @@
 //! - [`layout`]: the agreed paths. [`options`]: the kernel command line. [`steps`]: the named parts of the boot.
 //! - [`union`], [`layer`], [`changes`]: bundles attached, with the changes on top. [`cover`]: the parts of the union that
 //!   are replaced when a bundle comes or goes; [`overlay`]: the kernel's means to both.
+//! - [`session`]: changes that are kept, by number.
 //! - [`dpkg`]: the packages of bundles, in `dpkg -l`.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
 //! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
@@ -18,6 +19,7 @@ pub mod log;
 pub mod mounts;
 pub mod options;
 pub mod overlay;
+pub mod session;
 pub mod steps;
 pub mod sys;
 pub mod union;

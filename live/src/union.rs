@@ -22,13 +22,15 @@ pub struct Union {
 }
 
 impl Union {
-    /// Mounts `layers`, lowest first, under `changes` at `path`.
+    /// Mounts `layers`, lowest first, under `changes` and those before them at `path`.
     pub fn mount(layers: &[Layer], changes: &Changes, path: &Path) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::new("there is no bundle to make a union of"));
         }
         fs::create_dir_all(path).at("make the directory", path)?;
-        let highest_first: Vec<PathBuf> = layers.iter().rev().map(|l| l.path.clone()).collect();
+        let mut highest_first = changes.below()?;
+        highest_first.reverse();
+        highest_first.extend(layers.iter().rev().map(|l| l.path.clone()));
         mount_all(&highest_first, changes, path).doing(&format!("the union of {} bundles", layers.len()))?;
         Ok(Self { path: path.to_owned() })
     }

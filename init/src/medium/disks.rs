@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use live::error::{AtPath, Result as LiveResult};
+use live::error::{AtPath, Error, Result as LiveResult};
 use live::layout;
 use live::log;
+use live::options::DeviceName;
 use live::sys::loop_device::LoopDevice;
 use live::sys::mount::{self, Mount};
 
@@ -32,6 +33,16 @@ struct Mountable {
     modules: &'static [&'static str],
     options: &'static str,
     look_only: &'static str,
+}
+
+impl Mountable {
+    fn of(fs_type: &str) -> Option<&'static Self> {
+        MOUNTABLE.iter().find(|m| m.fs_type == fs_type)
+    }
+
+    fn load(&self, drivers: &Drivers) -> LiveResult<()> {
+        self.modules.iter().chain([&self.fs_type]).try_for_each(|module| drivers.load(module))
+    }
 }
 
 const MOUNTABLE: [Mountable; 10] = [
@@ -96,7 +107,7 @@ impl Disks for Machine<'_> {
     }
 
     fn look_inside(&mut self, device: &str, holds: &Superblock, wanted: &Wanted) -> Result<Medium, Refusal> {
-        let Some(how) = MOUNTABLE.iter().find(|m| m.fs_type == holds.fs_type) else {
+        let Some(how) = Mountable::of(holds.fs_type) else {
             return Err(Refusal::for_good(format!("{}, which cannot be a medium", holds.fs_type)));
         };
         self.mount_and_look(device, how, wanted)
@@ -105,11 +116,29 @@ impl Disks for Machine<'_> {
 }
 
 impl Machine<'_> {
+    /// The device of that name, if it is there now.
+    pub fn named(&mut self, name: &DeviceName) -> Option<String> {
+        self.list().into_iter().find(|device| match name {
+            DeviceName::Any => false,
+            DeviceName::Node(node) => node == device,
+            DeviceName::Label(asked) => self.identify(device).is_ok_and(|s| is_same(s.label.as_ref(), asked)),
+            DeviceName::Uuid(asked) => self.identify(device).is_ok_and(|s| is_same(s.uuid.as_ref(), asked)),
+        })
+    }
+
+    /// Mounts a device to be written to.
+    pub fn mount_writable(&mut self, device: &str, place: &Path) -> LiveResult<()> {
+        let node = format!("/dev/{device}");
+        let holds = self.identify(device).map_err(|refusal| Error::at("use", &node, refusal.reason))?;
+        let how = Mountable::of(holds.fs_type)
+            .ok_or_else(|| Error::at("use", &node, format!("{} cannot be mounted here", holds.fs_type)))?;
+        how.load(self.drivers)?;
+        Mount::new(how.fs_type, &node).options(how.options).attributes("noatime").at(place)
+    }
+
     fn mount_and_look(&self, device: &str, how: &Mountable, wanted: &Wanted) -> Result<Medium, String> {
         let node = format!("/dev/{device}");
-        for module in how.modules.iter().chain([&how.fs_type]) {
-            self.drivers.load(module).map_err(|e| e.to_string())?;
-        }
+        how.load(self.drivers).map_err(|e| e.to_string())?;
         let place = Path::new(layout::MEDIUM);
         fs::create_dir_all(place).map_err(|e| e.to_string())?;
         let mount = |more: &str| {
@@ -195,6 +224,10 @@ fn search_folder(place: &Path, wanted: &Wanted) -> Result<Found, String> {
         log::warning(format_args!("{path} is not of build {id}; taken because from= names it"));
     }
     Ok(Found::Folder(folder.clone()))
+}
+
+fn is_same(has: Option<&String>, asked: &str) -> bool {
+    has.is_some_and(|has| has.eq_ignore_ascii_case(asked))
 }
 
 fn has_bundle(folder: &Path) -> bool {

@@ -12,7 +12,7 @@ use live::options::{BootOptions, DeviceName, From};
 use crate::drivers::Drivers;
 use crate::superblock::Superblock;
 
-mod disks;
+pub mod disks;
 
 /// Seconds until a medium that does not show up is given up.
 const WAIT: u64 = 60;
@@ -150,7 +150,7 @@ impl Search {
     fn failure(&self, wanted: &Wanted, wait: Duration) -> Error {
         let mut what = format!("no medium with {}", wanted.describe());
         if let Some(from) = &wanted.from {
-            what.push_str(&format!(", from={},", written(from)));
+            what.push_str(&format!(", from={},", from.written()));
         }
         let hint = if self.refused.is_empty() {
             "is the stick or disc in? its driver may be missing: build with --modules all; wait=SECONDS waits longer"
@@ -201,17 +201,6 @@ impl Wanted {
             None => self.path(),
         }
     }
-}
-
-/// The `from=` parameter as it was written.
-fn written(from: &From) -> String {
-    let device = match &from.device {
-        DeviceName::Any => String::new(),
-        DeviceName::Node(node) => format!("/dev/{node}"),
-        DeviceName::Label(label) => format!("LABEL={label}"),
-        DeviceName::Uuid(uuid) => format!("UUID={uuid}"),
-    };
-    device + from.path.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use live::layout::MEDIUM;
+use live::layout::{MEDIUM, SESSIONS};
 use live::mounts::{self, MountPoint};
 use live::sys::mount;
 
@@ -20,6 +20,8 @@ pub const MODULES: &str = "modules";
 struct Writable {
     path: PathBuf,
     was_read_only: bool,
+    /// Whether a session on it is written to all the time
+    has_session: bool,
 }
 
 impl Writable {
@@ -36,16 +38,22 @@ impl Writable {
                 Error::at("write to the medium", &path, e).hint("is it locked, or damaged?")
             })?;
         }
-        Ok(Self { path, was_read_only })
+        let has_session = mounts.iter().any(|m| m.path == in_ramfs(SESSIONS) && m.device == medium.device);
+        Ok(Self { path, was_read_only, has_session })
     }
 }
 
 impl Drop for Writable {
     fn drop(&mut self) {
-        if self.was_read_only
-            && let Err(e) = mount::remount_read_only(&self.path)
-        {
-            let e = std::io::Error::from(e);
+        if !self.was_read_only {
+            return;
+        }
+        let ended = if self.has_session {
+            mount::set_attributes(&self.path, "ro,noatime").map_err(|e| e.to_string())
+        } else {
+            mount::remount_read_only(&self.path).map_err(|e| std::io::Error::from(e).to_string())
+        };
+        if let Err(e) = ended {
             live::log::warning(format_args!("cannot make {} read only again: {e}", self.path.display()));
         }
     }

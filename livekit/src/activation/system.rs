@@ -190,7 +190,9 @@ impl System {
     /// Makes every cover the one that is wanted.
     fn converge(&mut self) -> Result<()> {
         let mounts = mounts::current()?;
-        let layers = stack::layers(&stack::stack(&mounts, &self.state));
+        let mut layers = self.changes.below()?;
+        layers.reverse();
+        layers.extend(stack::layers(&stack::stack(&mounts, &self.state)));
         let present = covers(&mounts);
         let mut places: BTreeSet<PathBuf> = present.iter().map(|c| c.place.clone()).collect();
         places.extend(self.state.covers.iter().map(|c| c.place.clone()));

@@ -61,7 +61,7 @@ fn make(words: &[String]) -> Result<()> {
             Mount::new("tmpfs", "lk:changes").set("mode", "0755").set("size", size).at(layout::CHANGES)?;
             Changes::in_folder(layout::CHANGES.as_ref())?
         }
-        (None, None) => Changes::in_memory(layout::CHANGES.as_ref())?,
+        (None, None) => Changes::in_memory(layout::CHANGES.as_ref(), None)?,
     };
     let layers: Vec<Layer> = boot_bundles(&Path::new(layout::MEDIUM).join("livekit"))?
         .iter()

@@ -5,7 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Result};
+use crate::options::MemorySize;
+use crate::session::past;
 use crate::sys::mount::Mount;
+
+pub mod probe;
 
 /// The folder that holds what was changed and the kernel's workshops beside it, on one file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +21,11 @@ pub struct Changes {
 const ROOT_WORK: &str = "@";
 
 impl Changes {
-    /// Keeps changes in memory: a tmpfs at `home`, limited to half of the machine's memory, as tmpfs does.
-    pub fn in_memory(home: &Path) -> Result<Self> {
+    /// Keeps changes in memory: a tmpfs at `home`, limited to `size`, else to half of the machine's memory, as tmpfs does.
+    pub fn in_memory(home: &Path, size: Option<MemorySize>) -> Result<Self> {
         fs::create_dir_all(home).at("make the directory", home)?;
-        Mount::new("tmpfs", "lk:changes").set("mode", "0755").at(home)?;
+        let size = size.unwrap_or(MemorySize::Percent(50)).for_tmpfs();
+        Mount::new("tmpfs", "lk:changes").set("mode", "0755").set("size", &size).at(home)?;
         Self::in_folder(home)
     }
 
@@ -59,6 +64,15 @@ impl Changes {
     /// The kernel's workshops, a folder for each mounted overlay.
     pub fn work(&self) -> PathBuf {
         self.home.join("work")
+    }
+
+    /// Earlier changes that these lie on, lowest first: snapshots, and a session that is not written to at once.
+    pub fn below(&self) -> Result<Vec<PathBuf>> {
+        let session = self.home.with_file_name("session");
+        let mut found = past::layers(&session)?;
+        found.extend(Some(session.join("upper")).filter(|upper| upper.is_dir()));
+        found.extend(past::layers(&self.home)?);
+        Ok(found)
     }
 
     /// Makes the workshop of the root's overlay.

@@ -2,12 +2,18 @@
 
 use crate::steps::Step;
 
-/// Where the medium is said to be: the `from=` parameter.
+pub use persistence::{Persistence, Use, Which};
+pub use size::MemorySize;
+
+mod persistence;
+mod size;
+
+/// Where something is said to be: the medium by `from=`, sessions by `perchdir=`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct From {
     /// Which device; any, when none is named.
     pub device: DeviceName,
-    /// The folder or the ISO file on it; the kit's own folder, when none is named. Starts with a slash.
+    /// The folder or the ISO file on it; the usual one, when none is named. Starts with a slash.
     pub path: Option<String>,
 }
 
@@ -44,6 +50,10 @@ pub struct BootOptions {
     pub breaks: Vec<Step>,
     /// `rescue=off` clears this: no shell when the boot fails.
     pub rescue: bool,
+    /// `perch` and its relatives: keep changes. Else they are in memory, and gone at power-off.
+    pub persistence: Option<Persistence>,
+    /// `ramsize=`: the size of the memory that takes changes.
+    pub memory_size: Option<MemorySize>,
     /// `init=`: what to start in place of /sbin/init.
     pub init: Option<String>,
     /// `wait=`: seconds until a medium that does not show up is given up.
@@ -52,6 +62,8 @@ pub struct BootOptions {
     pub no_eject: bool,
     /// `livekit.trace=`: the device that the shutdown tells which files were read first.
     pub trace: Option<String>,
+    /// Parameters of other live systems, each with how it was read.
+    pub read_as: Vec<String>,
     /// Parameters of ours that could not be understood, with the reason.
     pub unclear: Vec<String>,
 }
@@ -76,6 +88,7 @@ impl BootOptions {
     /// Reads the text of /proc/cmdline. What cannot be understood is collected, never fatal.
     pub fn parse(command_line: &str) -> Self {
         let mut options = Self { rescue: true, ..Self::default() };
+        let mut persistence = persistence::Reading::default();
         for word in words(command_line) {
             // What follows is meant for the distribution's init.
             if word == "--" {
@@ -85,9 +98,33 @@ impl BootOptions {
                 Some((name, value)) => (name, Some(value)),
                 None => (word.as_str(), None),
             };
-            options.take(name, value);
+            if persistence::is_known(name) {
+                options.take_persistence(&word, name, value, &mut persistence);
+            } else {
+                options.take(name, value);
+            }
         }
+        options.persistence = persistence.persistence;
+        options.memory_size = persistence.memory;
         options
+    }
+
+    fn take_persistence(
+        &mut self,
+        word: &str,
+        name: &str,
+        value: Option<&str>,
+        reading: &mut persistence::Reading,
+    ) {
+        let text = value.filter(|v| !v.is_empty());
+        if persistence::ALIASES.contains(&name) {
+            match reading.take_alias(name, text) {
+                Ok(how) => self.read_as.push(format!("{word}: read as {how}")),
+                Err(reason) => self.unclear.push(reason),
+            }
+        } else if let Err(reason) = reading.take(name, text) {
+            self.unclear.push(reason);
+        }
     }
 
     fn take(&mut self, name: &str, value: Option<&str>) {
@@ -135,6 +172,11 @@ impl From {
     /// Reads `/dir`, `/dir/file.iso`, `/dev/x[/dir]`, `LABEL=x[:/dir]`, `UUID=x[:/dir]`; the folder may also
     /// follow a label or UUID without the colon.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read("from", text)
+    }
+
+    /// Reads the value of the parameter `name`, which is for the error.
+    fn read(name: &str, text: &str) -> Result<Self, String> {
         let (device, path) = if let Some(rest) = text.strip_prefix("/dev/disk/by-label/") {
             let (label, path) = split_path(rest);
             (DeviceName::Label(label.to_owned()), path)
@@ -143,7 +185,7 @@ impl From {
             (DeviceName::Uuid(uuid.to_owned()), path)
         } else if ["/dev/disk/", "/dev/mapper/"].iter().any(|kind| text.starts_with(kind)) {
             return Err(format!(
-                "from={text}: this name is made by udev later; use LABEL=, UUID= or /dev/sdX"
+                "{name}={text}: this name is made by udev later; use LABEL=, UUID= or /dev/sdX"
             ));
         } else if let Some(rest) = text.strip_prefix("/dev/") {
             let (node, path) = split_path(rest);
@@ -157,19 +199,30 @@ impl From {
         } else if text.starts_with('/') {
             (DeviceName::Any, Some(text))
         } else if text.contains([':', '=']) || text == "ask" {
-            return Err(format!("from={text}: this kind of place is not known"));
+            return Err(format!("{name}={text}: this kind of place is not known"));
         } else {
             let path = format!("/{}", text.trim_end_matches('/'));
             return Ok(Self { device: DeviceName::Any, path: Some(path) });
         };
         match &device {
             DeviceName::Node(n) | DeviceName::Label(n) | DeviceName::Uuid(n) if n.is_empty() => {
-                return Err(format!("from={text}: no device is named"));
+                return Err(format!("{name}={text}: no device is named"));
             }
             _ => {}
         }
         let path = path.map(|p| p.trim_end_matches('/')).filter(|p| !p.is_empty()).map(str::to_owned);
         Ok(Self { device, path })
+    }
+
+    /// As it is written on a command line.
+    pub fn written(&self) -> String {
+        let device = match &self.device {
+            DeviceName::Any => String::new(),
+            DeviceName::Node(node) => format!("/dev/{node}"),
+            DeviceName::Label(label) => format!("LABEL={label}"),
+            DeviceName::Uuid(uuid) => format!("UUID={uuid}"),
+        };
+        device + self.path.as_deref().unwrap_or_default()
     }
 
     /// Whether the path names an ISO file.
@@ -224,7 +277,7 @@ pub fn words(command_line: &str) -> Vec<String> {
 /// arguments and environment; the distribution's init should not see ours.
 pub fn is_ours(word: &str) -> bool {
     let name = word.split_once('=').map_or(word, |(name, _)| name);
-    OURS.contains(&name)
+    OURS.contains(&name) || persistence::is_known(name)
 }
 
 #[cfg(test)]

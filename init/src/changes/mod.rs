@@ -1,0 +1,109 @@
+//! Changes: where writes go. In memory, or in a session on the medium or on another disk.
+//!
+//! A session that cannot be opened is no failed boot: why is said, the changes are in memory then, and what is on the disk
+//! stays as it is.
+
+use std::fs;
+use std::path::Path;
+
+use live::changes::{Changes, probe};
+use live::error::{Context, Error, Result};
+use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
+use live::log;
+use live::options::{BootOptions, Persistence, Use};
+use live::session::{About, Current, Kind, Session, Sessions, past};
+use live::sys::mount;
+
+use crate::drivers::Drivers;
+use crate::medium::Medium;
+
+mod place;
+
+/// Opens the place where writes go.
+pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
+    let in_memory = || Changes::in_memory(CHANGES.as_ref(), options.memory_size);
+    let Some(wanted) = &options.persistence else { return in_memory() };
+    keep(medium, wanted, options, drivers).or_else(|e| {
+        log::error(format_args!("changes cannot be kept: {}", e.message()));
+        if let Some(hint) = e.hint_text() {
+            log::error(format_args!("hint: {hint}"));
+        }
+        log::error(format_args!("changes are in memory, and gone at power-off"));
+        // What the attempt has left is in the way.
+        for place in [CHANGES, SESSION, SESSIONS] {
+            let _ = mount::detach(place);
+        }
+        let _ = fs::remove_file(SESSION_FILE);
+        place::protect_medium(medium);
+        in_memory()
+    })
+}
+
+/// Opens a session.
+fn keep(medium: &Medium, wanted: &Persistence, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
+    let device = place::mount_sessions(medium, wanted.place.as_ref(), drivers)?;
+    let sessions = Sessions::at(SESSIONS.as_ref());
+    let session = match sessions.meant(wanted.session)? {
+        Some(session) => session,
+        None => sessions.create(&About::new(None))?,
+    };
+    let title = session.title();
+    let lacks = probe::lacks(&session.folder)?;
+    if !lacks.is_empty() {
+        return Err(Error::new(format!(
+            "the file system of {device} cannot hold {}: it has no {}",
+            title,
+            lacks.join(", no ")
+        )));
+    }
+    if wanted.reset {
+        past::Request::Reset.leave(&session.folder)?;
+    }
+    tell_fulfilled(&session.folder, &title);
+    let changes = match wanted.usage {
+        Use::ReadWrite => {
+            show(&session.folder, CHANGES)?;
+            Changes::in_folder(CHANGES.as_ref())?
+        }
+        Use::ReadOnly | Use::AtExit => {
+            show(&session.folder, SESSION)?;
+            Changes::in_memory(CHANGES.as_ref(), options.memory_size)?
+        }
+    };
+    note(&sessions, &session);
+    let current =
+        Current { number: session.number, kind: Kind::Folder, encrypted: false, usage: wanted.usage, device };
+    current.write(SESSION_FILE.as_ref())?;
+    log::info(format_args!("changes are kept: {title} on {}", current.device));
+    Ok(changes)
+}
+
+/// Does what was asked to be done to the session at the next boot. That this fails is no reason not to use it.
+fn tell_fulfilled(home: &Path, title: &str) {
+    match past::fulfil(home) {
+        Ok(None) => {}
+        Ok(Some(past::Request::Snapshot)) => log::info(format_args!("{title}: a snapshot is taken")),
+        Ok(Some(past::Request::Back(number))) => {
+            log::warning(format_args!("{title}: back at snapshot {number}"))
+        }
+        Ok(Some(past::Request::Reset)) => log::warning(format_args!("{title}: begun anew")),
+        Err(e) => log::error(format_args!("{title}: {e}")),
+    }
+}
+
+/// Shows a session's folder at `place`.
+fn show(folder: &Path, place: &str) -> Result<()> {
+    fs::create_dir_all(place).map_err(|e| Error::at("make the directory", place, e))?;
+    mount::attach(&mount::copy_of(folder, false)?, place)
+}
+
+/// Notes that the session is the one in use. None of it is worth a boot without it.
+fn note(sessions: &Sessions, session: &Session) {
+    let about = About { used: Some(live::session::now()), ..session.about.clone() };
+    let noted = about.write(&session.folder).and_then(|()| {
+        if sessions.noted() == Some(session.number) { Ok(()) } else { sessions.note(session.number) }
+    });
+    if let Err(e) = noted.doing("note the session in use") {
+        log::warning(format_args!("{e}"));
+    }
+}

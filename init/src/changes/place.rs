@@ -1,0 +1,123 @@
+//! The place of the sessions: a folder of the medium, or one on another disk, mounted so that it can be written to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use live::error::{AtPath, Error, Result};
+use live::layout::{CARRIER, KIT_NAME_FILE, MEDIUM, SESSIONS};
+use live::log;
+use live::mounts;
+use live::options::{DeviceName, From};
+use live::sys::mount;
+
+use crate::drivers::Drivers;
+use crate::medium::{Medium, disks::Machine};
+
+/// The folder of sessions in the live folder.
+const FOLDER: &str = "changes";
+
+/// Where another disk is mounted until its folder of sessions is.
+const STORE: &str = "/memory/store";
+
+/// How long a named disk is waited for.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Mounts the folder of sessions at [`SESSIONS`], writable, and gives the device's name.
+pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) -> Result<String> {
+    let on_medium = place.is_none_or(|p| p.device == DeviceName::Any);
+    if on_medium {
+        let (mounted, usual) = of_medium(medium)?;
+        let folder = match place.and_then(|p| p.path.as_deref()) {
+            Some(path) => mounted.join(&path[1..]),
+            None => usual,
+        };
+        make_writable(&mounted)?;
+        let shown = show(&folder);
+        protect_medium(medium);
+        return shown.map(|()| medium.device.clone());
+    }
+    let place = place.cloned().unwrap_or_default();
+    let device = mount_store(&place.device, drivers)?;
+    let folder = match place.path.as_deref() {
+        Some(path) => Path::new(STORE).join(&path[1..]),
+        None => Path::new(STORE).join(kit_name()?).join(FOLDER),
+    };
+    let shown = show(&folder);
+    // The folder keeps the file system.
+    mount::detach(STORE)?;
+    shown.map(|()| device)
+}
+
+/// The mount that the medium's files are in, and the usual folder of sessions in it. An ISO file cannot be written to, so
+/// they are beside it.
+fn of_medium(medium: &Medium) -> Result<(PathBuf, PathBuf)> {
+    if medium.is_iso_file {
+        let mounted = PathBuf::from(CARRIER);
+        let usual = mounted.join(kit_name()?).join(FOLDER);
+        return Ok((mounted, usual));
+    }
+    Ok((MEDIUM.into(), medium.live_folder.join(FOLDER)))
+}
+
+fn kit_name() -> Result<String> {
+    let name = fs::read_to_string(KIT_NAME_FILE).at("read", KIT_NAME_FILE)?;
+    Ok(name.trim().to_owned())
+}
+
+fn make_writable(mounted: &Path) -> Result<()> {
+    let all = mounts::current()?;
+    let mount =
+        mounts::at(&all, mounted).ok_or_else(|| Error::at("find", mounted, "nothing is mounted there"))?;
+    if ["iso9660", "udf", "squashfs", "erofs"].contains(&mount.fs_type.as_str()) {
+        let what = format!("the medium, {}, is {}, which cannot be written to", mount.source, mount.fs_type);
+        return Err(
+            Error::new(what).hint("perchdir=LABEL=NAME or perchdir=/dev/NAME keeps changes on another disk")
+        );
+    }
+    mount::remount_writable(mounted).map_err(|e| {
+        let e = std::io::Error::from(e);
+        Error::at("write to the medium,", &mount.source, e).hint("is a card locked?")
+    })
+}
+
+/// The medium as it is seen by its own name can only be read, whoever writes to its file system by another.
+pub fn protect_medium(medium: &Medium) {
+    let mounted = if medium.is_iso_file { CARRIER } else { MEDIUM };
+    if let Err(e) = mount::set_attributes(mounted, "ro,noatime") {
+        log::debug(format_args!("{e}"));
+    }
+}
+
+/// Shows a folder, made if it is not there, at [`SESSIONS`].
+fn show(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).at("make the directory", folder)?;
+    fs::create_dir_all(SESSIONS).at("make the directory", SESSIONS)?;
+    mount::attach(&mount::copy_of(folder, false)?, SESSIONS)
+}
+
+/// Mounts the disk of that name at [`STORE`], writable.
+fn mount_store(name: &DeviceName, drivers: &Drivers) -> Result<String> {
+    let mut disks = Machine::new(drivers);
+    let deadline = Instant::now() + WAIT;
+    let mut asked_all = false;
+    loop {
+        if let Some(device) = disks.named(name) {
+            fs::create_dir_all(STORE).at("make the directory", STORE)?;
+            disks.mount_writable(&device, STORE.as_ref())?;
+            return Ok(device);
+        }
+        if !asked_all {
+            // The search for the medium has left drivers out.
+            drivers.load_all();
+            asked_all = true;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let written = From { device: name.clone(), path: None }.written();
+            let seconds = WAIT.as_secs();
+            return Err(Error::new(format!("no disk {written} in {seconds} s")).hint("perchdir= names it"));
+        }
+        let _ = drivers.next_event(left.min(Duration::from_secs(1)));
+    }
+}

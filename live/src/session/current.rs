@@ -1,0 +1,85 @@
+//! The session that the running system uses, as the boot notes it for the commands.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{AtPath, Result};
+use crate::options::Use;
+
+/// What holds a session's changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder of the file system that the sessions are on.
+    Folder,
+    /// A file system of its own in files.
+    Container,
+}
+
+const USES: [(Use, &str); 3] =
+    [(Use::ReadWrite, "read-write"), (Use::ReadOnly, "read-only"), (Use::AtExit, "at-exit")];
+
+/// The session in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current {
+    pub number: u32,
+    pub kind: Kind,
+    /// Encrypted
+    pub encrypted: bool,
+    pub usage: Use,
+    /// The device that the sessions are on, such as `sdb1`
+    pub device: String,
+}
+
+impl Current {
+    /// The note at `path`; none where changes are in memory.
+    pub fn read(path: &Path) -> Option<Self> {
+        Self::parse(&fs::read_to_string(path).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        Some(Self {
+            number: value("number")?.parse().ok()?,
+            kind: match value("kind")? {
+                "folder" => Kind::Folder,
+                "container" => Kind::Container,
+                _ => return None,
+            },
+            encrypted: value("encrypted") == Some("yes"),
+            usage: USES.into_iter().find(|(_, name)| value("use") == Some(name))?.0,
+            device: value("device")?.to_owned(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let kind = match self.kind {
+            Kind::Folder => "folder",
+            Kind::Container => "container",
+        };
+        let encrypted = if self.encrypted { "yes" } else { "no" };
+        let usage = USES.into_iter().find(|(usage, _)| *usage == self.usage).map_or("", |(_, name)| name);
+        let (number, device) = (self.number, &self.device);
+        format!("number={number}\nkind={kind}\nencrypted={encrypted}\nuse={usage}\ndevice={device}\n")
+    }
+
+    /// Notes it at `path`.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        fs::write(path, self.text()).at("write", path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_read_again() {
+        for (kind, usage) in [(Kind::Folder, Use::ReadWrite), (Kind::Container, Use::AtExit)] {
+            let current =
+                Current { number: 7, kind, encrypted: kind == Kind::Container, usage, device: "sdb1".into() };
+            assert_eq!(Current::parse(&current.text()), Some(current));
+        }
+        assert_eq!(Current::parse("number=1\nkind=other\ndevice=sda\n"), None);
+        assert_eq!(Current::parse(""), None);
+    }
+}
