@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use tests::programs::{command, output};
-use tests::{Ending, Format, Guest, Kernel, Kit, Machine, Medium};
+use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
 
 const OPTIONAL: &str = "/run/initramfs/memory/data/livekit/optional";
 
@@ -180,15 +180,21 @@ fn the_system_works_on(guest: &mut Guest) {
     assert_eq!(failed, "");
 }
 
-fn activates(kernel: Kernel, format: Format) {
-    let kit = Kit::debian(kernel);
-    let stick = medium(&kit).stick(format);
-    let mut machine: Machine = kit.direct().memory(768).patience(480).usb("stick", &stick).start();
-    let mut guest = machine.guest();
-    guest.try_run(&["systemctl", "is-system-running", "--wait"]);
-    services_follow(&mut guest);
-    nothing_goes_missing(&mut guest);
-    the_system_works_on(&mut guest);
+/// What was installed and written with bundles activated is there after the next boot, without them.
+fn changes_are_kept(guest: &mut Guest) {
+    assert_eq!(guest.read("/usr/share/tiny-note/note"), "from apt\n");
+    assert!(guest.run(&["dpkg-query", "-W", "-f", "${db:Status-Status}", "tiny-note"]).contains("installed"));
+    assert_eq!(guest.read("/usr/share/tool/user"), "of the user\n");
+    assert!(!guest.exists("/usr/share/tool/data"), "the bundle was not to come back");
+    let journal = guest.run(&["journalctl", "-b", "-1", "-t", "after-switch", "-o", "cat", "--no-pager"]);
+    assert!(journal.contains("it-is-logged"), "{journal}");
+    assert_eq!(sh(guest, "dpkg --audit; apt-get check -qq 2>&1"), "");
+    let failed = guest.run(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]);
+    assert_eq!(failed, "");
+}
+
+/// Ends the system, and judges what it left.
+fn power_off(mut machine: Machine, mut guest: Guest, stick: &Disk) {
     guest.end(Ending::Poweroff);
     machine.powers_off();
     stick.is_clean();
@@ -197,12 +203,35 @@ fn activates(kernel: Kernel, format: Format) {
     assert_eq!(bad, Vec::<&str>::new(), "with activated bundles the medium was not left clean");
 }
 
+fn boot(kit: &Kit, stick: &Disk, parameters: &str) -> (Machine, Guest) {
+    let vm = kit.direct().append(parameters).memory(768).patience(480);
+    let mut machine = vm.usb("stick", stick).start();
+    let mut guest = machine.guest();
+    guest.try_run(&["systemctl", "is-system-running", "--wait"]);
+    (machine, guest)
+}
+
+fn activates(kernel: Kernel, format: Format, parameters: &str) {
+    let kit = Kit::debian(kernel);
+    let stick = medium(&kit).stick(format);
+    let (machine, mut guest) = boot(&kit, &stick, parameters);
+    services_follow(&mut guest);
+    nothing_goes_missing(&mut guest);
+    the_system_works_on(&mut guest);
+    power_off(machine, guest, &stick);
+    if parameters.contains("perch") {
+        let (machine, mut guest) = boot(&kit, &stick, parameters);
+        changes_are_kept(&mut guest);
+        power_off(machine, guest, &stick);
+    }
+}
+
 #[test]
 fn services_and_shutdown_with_the_kernel_of_debian_12() {
-    activates(Kernel::V6_1, Format::Ext4);
+    activates(Kernel::V6_1, Format::Ext4, "perch");
 }
 
 #[test]
 fn services_and_shutdown_with_the_newer_kernel() {
-    activates(Kernel::V6_12, Format::Fat32);
+    activates(Kernel::V6_12, Format::Fat32, "");
 }

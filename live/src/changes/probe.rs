@@ -8,9 +8,12 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, RenameFlags, XattrFlags, lset
 
 use crate::error::{AtPath, Result};
 
+/// Whether the folder given, which holds an empty file named `file`, is on a file system that has something.
+type Test = fn(&Path) -> bool;
+
 /// What overlayfs needs of the file system it writes to (Documentation/filesystems/overlayfs.rst, "Upper and Lower"),
 /// and what else a root cannot do without.
-const NEEDS: [(&str, fn(&Path) -> bool); 5] = [
+const NEEDS: [(&str, Test); 5] = [
     ("extended attributes", has_attributes),
     ("types in directories", tells_types),
     ("nameless files", makes_nameless_files),
