@@ -3,7 +3,10 @@
 //! systemd runs it as PID 1 with the ramfs as root and the live system at /oldroot. Other inits run it at the end of
 //! their own shutdown, still inside the live system; then it enters the ramfs by itself. In both cases it takes
 //! the system apart down to the boot medium, so that the medium is clean and free, and does what VERB says.
+//!
+//! Under another name it is the keeper, which watches over the changes while the system runs.
 
+use live::layout::KEEPER;
 use live::log;
 use live::options::BootOptions;
 use live::sys::power::Action;
@@ -11,12 +14,19 @@ use live::sys::power::Action;
 mod eject;
 mod enter;
 mod holders;
+mod keeper;
 mod processes;
 mod storage;
 mod teardown;
 mod trace;
 
 fn main() {
+    if std::env::args().next().is_some_and(|name| name == KEEPER) {
+        if let Err(e) = keeper::run() {
+            log::error(format_args!("{e}"));
+        }
+        return;
+    }
     log::to_kernel("cleanup");
     let action = action();
     let options = BootOptions::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use live::layout::KEEPER;
 use live::log;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
@@ -19,7 +20,7 @@ pub struct Process {
 }
 
 /// Asks every process to end, then ends it. PID 1, this process, and daemons that hold storage up until the very
-/// end (their first argument starts with `@`, systemd's convention for those) are left.
+/// end (their first argument starts with `@`, systemd's convention for those) are left, but not our own keeper.
 pub fn end_all() {
     for (signal, patience) in [(Signal::TERM, ASKED), (Signal::KILL, MADE)] {
         let running = others();
@@ -75,5 +76,6 @@ pub fn all() -> Vec<Process> {
 }
 
 fn holds_storage(pid: i32) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.first() == Some(&b'@'))
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.starts_with(b"@") && !line.starts_with(KEEPER.as_bytes()))
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use live::error::{AtPath, Error, Result};
 use live::layout;
@@ -44,6 +44,7 @@ pub fn become_init(union: &Union, ramfs: &SavedRamfs, options: &BootOptions) -> 
     chroot(".").at("make the root", "/")?;
     chdir("/").at("enter", "/")?;
     prune_ramfs(options);
+    start_keeper();
     console::reopen();
     Err(execute(&init))
 }
@@ -96,6 +97,16 @@ fn prune_ramfs(options: &BootOptions) {
         {
             log::debug(format_args!("cannot remove {} from the ramfs: {e}", path.display()));
         }
+    }
+}
+
+/// Starts the process that watches over the changes. Without it a container does not grow, and nobody is warned.
+fn start_keeper() {
+    let program = format!("{}{}", layout::SAVED_RAMFS, layout::SHUTDOWN);
+    let mut command = Command::new(&program);
+    command.arg0(layout::KEEPER).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(e) = command.spawn() {
+        log::warning(format_args!("{}", Error::at("start", program, e)));
     }
 }
 

@@ -52,6 +52,13 @@ pub const KIT_NAME_FILE: &str = "/etc/livekit/name";
 /// Written by the boot: the folder of the medium that holds the bundles, such as `/memory/data/livekit`.
 pub const LIVE_FOLDER_FILE: &str = "/etc/livekit/folder";
 
+/// The shutdown program, in the saved ramfs.
+pub const SHUTDOWN: &str = "/shutdown";
+
+/// The name under which that program watches over the changes. systemd spares processes whose name begins so at
+/// shutdown (systemd.io/ROOT_STORAGE_DAEMONS).
+pub const KEEPER: &str = "@livekit-keeper";
+
 /// What the running system's command remembers until power-off: which bundles came and went.
 pub const RUN_STATE: &str = "/run/livekit";
 

@@ -3,12 +3,13 @@
 //! - [`layout`]: the agreed paths. [`options`]: the kernel command line. [`steps`]: the named parts of the boot.
 //! - [`union`], [`layer`], [`changes`]: bundles attached, with the changes on top. [`cover`]: the parts of the union that
 //!   are replaced when a bundle comes or goes; [`overlay`]: the kernel's means to both.
-//! - [`session`]: changes that are kept, by number.
+//! - [`session`]: changes that are kept, by number. [`container`]: where they are on file systems like FAT32.
 //! - [`dpkg`]: the packages of bundles, in `dpkg -l`.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
 //! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
 
 pub mod changes;
+pub mod container;
 pub mod cover;
 pub mod dpkg;
 pub mod error;

@@ -124,12 +124,17 @@ impl Medium {
 
     /// Makes a stick with a GUID partition table and one partition that holds the files.
     pub fn stick(&self, format: Format) -> Disk {
+        self.stick_with_room(format, 96)
+    }
+
+    /// The same, with so many MiB free.
+    pub fn stick_with_room(&self, format: Format, mebibytes: u64) -> Disk {
         let files = self.folder.path();
         let sizes = output(command("du").args(["-sk", "--apparent-size"]).arg(files));
         let kibibytes: u64 =
             sizes.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a size");
         // Room for writes; and fewer than 65525 clusters would make it FAT16.
-        let kibibytes = kibibytes + kibibytes / 10 + (96 << 10);
+        let kibibytes = kibibytes + kibibytes / 10 + (mebibytes << 10);
         let disk = Disk::sparse(PARTITION + (kibibytes << 10) + (1 << 20), Some(format));
         let path = disk.path();
         match format {

@@ -7,16 +7,17 @@ use std::fs;
 use std::path::Path;
 
 use live::changes::{Changes, probe};
-use live::error::{Context, Error, Result};
+use live::error::{AtPath, Context, Error, Result};
 use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
 use live::log;
 use live::options::{BootOptions, Persistence, Use};
 use live::session::{About, Current, Kind, Session, Sessions, past};
-use live::sys::mount;
+use live::sys::{device_mapper, mount};
 
 use crate::drivers::Drivers;
 use crate::medium::Medium;
 
+mod container;
 mod place;
 
 /// Opens the place where writes go.
@@ -33,6 +34,7 @@ pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result
         for place in [CHANGES, SESSION, SESSIONS] {
             let _ = mount::detach(place);
         }
+        let _ = device_mapper::remove(live::container::DEVICE);
         let _ = fs::remove_file(SESSION_FILE);
         place::protect_medium(medium);
         in_memory()
@@ -47,35 +49,54 @@ fn keep(medium: &Medium, wanted: &Persistence, options: &BootOptions, drivers: &
         Some(session) => session,
         None => sessions.create(&About::new(None))?,
     };
-    let title = session.title();
-    let lacks = probe::lacks(&session.folder)?;
-    if !lacks.is_empty() {
-        return Err(Error::new(format!(
-            "the file system of {device} cannot hold {}: it has no {}",
-            title,
-            lacks.join(", no ")
-        )));
-    }
+    let home = if wanted.usage == Use::ReadWrite { CHANGES } else { SESSION };
+    let kind = open_home(&session, wanted, home, drivers)?;
     if wanted.reset {
-        past::Request::Reset.leave(&session.folder)?;
+        past::Request::Reset.leave(home.as_ref())?;
     }
-    tell_fulfilled(&session.folder, &title);
+    tell_fulfilled(home.as_ref(), &session.title());
     let changes = match wanted.usage {
-        Use::ReadWrite => {
-            show(&session.folder, CHANGES)?;
-            Changes::in_folder(CHANGES.as_ref())?
-        }
-        Use::ReadOnly | Use::AtExit => {
-            show(&session.folder, SESSION)?;
-            Changes::in_memory(CHANGES.as_ref(), options.memory_size)?
-        }
+        Use::ReadWrite => Changes::in_folder(CHANGES.as_ref())?,
+        Use::ReadOnly | Use::AtExit => Changes::in_memory(CHANGES.as_ref(), options.memory_size)?,
     };
     note(&sessions, &session);
-    let current =
-        Current { number: session.number, kind: Kind::Folder, encrypted: false, usage: wanted.usage, device };
+    let current = Current {
+        number: session.number,
+        kind,
+        encrypted: false,
+        usage: wanted.usage,
+        limit: wanted.size,
+        device,
+    };
     current.write(SESSION_FILE.as_ref())?;
-    log::info(format_args!("changes are kept: {title} on {}", current.device));
+    log::info(format_args!("changes are kept: {} on {}", session.title(), current.device));
     Ok(changes)
+}
+
+/// Mounts what holds a session's changes at `home`: its folder, or its container where the file system asks for one.
+fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Drivers) -> Result<Kind> {
+    fs::create_dir_all(home).at("make the directory", home)?;
+    if container::open(session, home, drivers)? {
+        return Ok(Kind::Container);
+    }
+    let lacks = probe::lacks(&session.folder)?;
+    if lacks.is_empty() {
+        mount::attach(&mount::copy_of(&session.folder, false)?, home)?;
+        return Ok(Kind::Folder);
+    }
+    if session.folder.join("upper").is_dir() {
+        let (title, lacks) = (session.title(), lacks.join(", no "));
+        return Err(Error::new(format!("{title} was made on another file system: this one has no {lacks}"))
+            .hint("copy it with `livekit session export` and `import`"));
+    }
+    log::info(format_args!(
+        "a container for {}: the file system has no {}",
+        session.title(),
+        lacks.join(", no ")
+    ));
+    container::create(session, wanted)?;
+    container::open(session, home, drivers)?;
+    Ok(Kind::Container)
 }
 
 /// Does what was asked to be done to the session at the next boot. That this fails is no reason not to use it.
@@ -84,17 +105,11 @@ fn tell_fulfilled(home: &Path, title: &str) {
         Ok(None) => {}
         Ok(Some(past::Request::Snapshot)) => log::info(format_args!("{title}: a snapshot is taken")),
         Ok(Some(past::Request::Back(number))) => {
-            log::warning(format_args!("{title}: back at snapshot {number}"))
+            log::warning(format_args!("{title}: back at snapshot {number}"));
         }
         Ok(Some(past::Request::Reset)) => log::warning(format_args!("{title}: begun anew")),
         Err(e) => log::error(format_args!("{title}: {e}")),
     }
-}
-
-/// Shows a session's folder at `place`.
-fn show(folder: &Path, place: &str) -> Result<()> {
-    fs::create_dir_all(place).map_err(|e| Error::at("make the directory", place, e))?;
-    mount::attach(&mount::copy_of(folder, false)?, place)
 }
 
 /// Notes that the session is the one in use. None of it is worth a boot without it.

@@ -26,6 +26,8 @@ pub struct Current {
     /// Encrypted
     pub encrypted: bool,
     pub usage: Use,
+    /// The most a container may have, in bytes
+    pub limit: Option<u64>,
     /// The device that the sessions are on, such as `sdb1`
     pub device: String,
 }
@@ -47,6 +49,7 @@ impl Current {
             },
             encrypted: value("encrypted") == Some("yes"),
             usage: USES.into_iter().find(|(_, name)| value("use") == Some(name))?.0,
+            limit: value("limit").and_then(|text| text.parse().ok()),
             device: value("device")?.to_owned(),
         })
     }
@@ -59,7 +62,20 @@ impl Current {
         let encrypted = if self.encrypted { "yes" } else { "no" };
         let usage = USES.into_iter().find(|(usage, _)| *usage == self.usage).map_or("", |(_, name)| name);
         let (number, device) = (self.number, &self.device);
-        format!("number={number}\nkind={kind}\nencrypted={encrypted}\nuse={usage}\ndevice={device}\n")
+        let limit = self.limit.map_or(String::new(), |limit| {
+            format!(
+                "limit={limit}
+"
+            )
+        });
+        format!(
+            "number={number}
+kind={kind}
+encrypted={encrypted}
+use={usage}
+{limit}device={device}
+"
+        )
     }
 
     /// Notes it at `path`.
@@ -74,9 +90,17 @@ mod tests {
 
     #[test]
     fn what_is_noted_is_read_again() {
-        for (kind, usage) in [(Kind::Folder, Use::ReadWrite), (Kind::Container, Use::AtExit)] {
-            let current =
-                Current { number: 7, kind, encrypted: kind == Kind::Container, usage, device: "sdb1".into() };
+        for (kind, usage, limit) in
+            [(Kind::Folder, Use::ReadWrite, None), (Kind::Container, Use::AtExit, Some(5 << 30))]
+        {
+            let current = Current {
+                number: 7,
+                kind,
+                encrypted: kind == Kind::Container,
+                usage,
+                limit,
+                device: "sdb1".into(),
+            };
             assert_eq!(Current::parse(&current.text()), Some(current));
         }
         assert_eq!(Current::parse("number=1\nkind=other\ndevice=sda\n"), None);

@@ -12,6 +12,7 @@ use crate::error::{AtPath, Error, Result};
 
 const LOOP_CONFIGURE: Opcode = 0x4C0A;
 const LOOP_CLR_FD: Opcode = 0x4C01;
+const LOOP_SET_CAPACITY: Opcode = 0x4C07;
 const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -43,17 +44,26 @@ struct LoopConfig {
     reserved: [u64; 8],
 }
 
-/// A loop device that shows a file as a block device, read only, through the page cache. The kernel detaches it
-/// when the last user is gone; until something is mounted from it, that is this value.
+/// A loop device that shows a file as a block device, through the page cache. The kernel detaches it when the last user
+/// is gone; until something is mounted from it, that is this value.
 pub struct LoopDevice {
     path: PathBuf,
     _open: File,
 }
 
 impl LoopDevice {
-    /// Attaches `file` to a free loop device.
+    /// Attaches `file` to a free loop device, to be read.
     pub fn attach(file: &Path) -> Result<Self> {
-        let backing = File::open(file).at("open", file)?;
+        Self::attach_opened(file, &File::open(file).at("open", file)?, LO_FLAGS_READ_ONLY)
+    }
+
+    /// Attaches `file` to a free loop device, to be read and written.
+    pub fn attach_writable(file: &Path) -> Result<Self> {
+        let backing = OpenOptions::new().read(true).write(true).open(file).at("open", file)?;
+        Self::attach_opened(file, &backing, 0)
+    }
+
+    fn attach_opened(file: &Path, backing: &File, flags: u32) -> Result<Self> {
         let control_path = "/dev/loop-control";
         let control =
             OpenOptions::new().read(true).write(true).open(control_path).at("open", control_path)?;
@@ -61,14 +71,15 @@ impl LoopDevice {
         for _ in 0..16 {
             let number = free_number(&control).at("get a free loop device from", control_path)?;
             let path = PathBuf::from(format!("/dev/loop{number}"));
-            let device = match OpenOptions::new().read(true).open(&path) {
+            let writable = flags & LO_FLAGS_READ_ONLY == 0;
+            let device = match OpenOptions::new().read(true).write(writable).open(&path) {
                 Ok(device) => device,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     return Err(Error::at("open", &path, e).hint("is devtmpfs mounted on /dev?"));
                 }
                 Err(e) => return Err(Error::at("open", &path, e)),
             };
-            match configure(&device, &backing, file) {
+            match configure(&device, backing, file, flags) {
                 Ok(()) => return Ok(Self { path, _open: device }),
                 Err(Errno::BUSY) => {}
                 Err(e) => {
@@ -86,7 +97,7 @@ impl LoopDevice {
     }
 }
 
-fn configure(device: &File, backing: &File, name: &Path) -> rustix::io::Result<()> {
+fn configure(device: &File, backing: &File, name: &Path, flags: u32) -> rustix::io::Result<()> {
     let mut file_name = [0u8; 64];
     let bytes = name.as_os_str().as_encoded_bytes();
     let length = bytes.len().min(file_name.len() - 1);
@@ -104,7 +115,7 @@ fn configure(device: &File, backing: &File, name: &Path) -> rustix::io::Result<(
             number: 0,
             encrypt_type: 0,
             encrypt_key_size: 0,
-            flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+            flags: flags | LO_FLAGS_AUTOCLEAR,
             file_name,
             crypt_name: [0; 64],
             encrypt_key: [0; 32],
@@ -140,6 +151,19 @@ unsafe impl Ioctl for GetFree {
 fn free_number(control: &File) -> rustix::io::Result<u32> {
     // SAFETY: GetFree describes the call.
     unsafe { ioctl(control, GetFree) }
+}
+
+/// Has a loop device show all of a file that has grown.
+pub fn refresh_size(device: &Path) -> Result<()> {
+    let open: OwnedFd = File::open(device).at("open", device)?.into();
+    // SAFETY: LOOP_SET_CAPACITY takes no argument.
+    unsafe { ioctl(&open, NoArg::<LOOP_SET_CAPACITY>::new()) }.at("resize", device)
+}
+
+/// The size of what a loop device shows, in bytes.
+pub fn size(device: &Path) -> Result<u64> {
+    let mut open = File::open(device).at("open", device)?;
+    std::io::Seek::seek(&mut open, std::io::SeekFrom::End(0)).at("measure", device)
 }
 
 /// Takes the file off a loop device.

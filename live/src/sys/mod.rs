@@ -4,6 +4,7 @@
 pub mod block_device;
 pub mod console;
 pub mod device_mapper;
+pub mod file_system;
 pub mod loop_device;
 pub mod mount;
 pub mod namespace;

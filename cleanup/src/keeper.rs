@@ -1,0 +1,155 @@
+//! The keeper: the one process of ours that stays while the system runs. It has containers grow before they are full,
+//! and says when changes run out of room.
+//!
+//! It runs from the saved ramfs, touches none of the file systems that it may have to stop, and is ended by the shutdown.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use live::container::growth::{Room, Step};
+use live::container::{self, Container};
+use live::error::{AtPath, Result};
+use live::layout::{CHANGES, SAVED_RAMFS, SESSION, SESSION_FILE, SESSIONS};
+use live::log;
+use live::session::{Current, Kind};
+use live::sys::file_system;
+use rustix::fs::{StatVfs, statvfs};
+use rustix::process::{chdir, chroot};
+
+/// How often changes that do not grow are looked at.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long after a failure growing is tried again.
+const REST: Duration = Duration::from_secs(30);
+
+/// Keeps watch until the shutdown.
+pub fn run() -> Result<()> {
+    log::to_kernel("keeper");
+    chdir(SAVED_RAMFS).at("enter", SAVED_RAMFS)?;
+    chroot(".").at("make the root", SAVED_RAMFS)?;
+    // Without it writers would wait for ever; its memory is small.
+    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    let session = Current::read(SESSION_FILE.as_ref());
+    let grows = session.filter(|s| s.kind == Kind::Container);
+    let mut guard = Guard::default();
+    match grows {
+        Some(session) => keep_container(&session, &mut guard),
+        None => loop {
+            let changes = stat(CHANGES)?;
+            guard.look(used(&changes), changes.f_bavail * changes.f_frsize);
+            sleep(PAUSE);
+        },
+    }
+}
+
+fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
+    let folder = Path::new(SESSIONS).join(session.number.to_string());
+    // Where the file system in the container is mounted.
+    let home = if Path::new(SESSION).is_dir() { SESSION } else { CHANGES };
+    let mut container = Container::joined(&folder)?;
+    loop {
+        let (inside, medium) = (stat(home)?, stat(SESSIONS)?);
+        let room = Room {
+            size: container.size(),
+            free: inside.f_bavail * inside.f_frsize,
+            medium: medium.f_bavail * medium.f_frsize,
+            limit: session.limit,
+        };
+        guard.look(used(&inside), room.left());
+        let (more, frozen) = match room.step() {
+            Step::None | Step::Full => {
+                sleep(room.pause());
+                continue;
+            }
+            Step::Grow(more) => (more, false),
+            Step::GrowFrozen(more) => (more, true),
+        };
+        if let Err(e) = grow(&mut container, Path::new(home), more, frozen) {
+            log::error(format_args!("the container of the changes does not grow: {e}"));
+            sleep(REST);
+            container = Container::joined(&folder)?;
+        }
+    }
+}
+
+fn grow(container: &mut Container, home: &Path, more: u64, frozen: bool) -> Result<()> {
+    let writers = if frozen { Some(file_system::freeze(home)?) } else { None };
+    let size = container.enlarge(more)?;
+    drop(writers);
+    container::fill(home, size)?;
+    log::debug(format_args!("the container of the changes has {} MiB", size >> 20));
+    Ok(())
+}
+
+fn stat(path: &str) -> Result<StatVfs> {
+    statvfs(path).at("look at", path)
+}
+
+fn used(stat: &StatVfs) -> u64 {
+    (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+}
+
+/// Says once when room becomes short, and again only after there was enough in between.
+#[derive(Debug, Default)]
+struct Guard {
+    told: u8,
+}
+
+impl Guard {
+    fn look(&mut self, used: u64, left: u64) {
+        if let Some(text) = self.says(used, left) {
+            log::warning(format_args!("{text}"));
+        }
+    }
+
+    fn says(&mut self, used: u64, left: u64) -> Option<String> {
+        let percent = u8::try_from(used * 100 / (used + left).max(1)).unwrap_or(100);
+        let level = match (percent, left) {
+            (_, 0) | (100.., _) => 100,
+            (90.., _) => 90,
+            (80.., _) => self.told,
+            _ => 0,
+        };
+        let is_news = level > self.told;
+        self.told = level;
+        is_news.then(|| match level {
+            100 => "changes are full: nothing more can be written; remove files".to_owned(),
+            _ => format!(
+                "changes are {percent} % full, {} MiB are left; remove files, or save your work",
+                left >> 20
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_said_once_for_each_level() {
+        let mut guard = Guard::default();
+        let table = [
+            (50, 50, None),
+            (90, 10, Some("90 %")),
+            (92, 8, None),
+            (85, 15, None),
+            (91, 9, None),
+            (100, 0, Some("full: nothing")),
+            (95, 5, None),
+            (50, 50, None),
+            (91, 9, Some("91 %")),
+            (0, 0, Some("full: nothing")),
+        ];
+        for (used, left, expected) in table {
+            let said = guard.says(used, left);
+            match expected {
+                None => assert_eq!(said, None, "{used} {left}"),
+                Some(part) => {
+                    assert!(said.as_deref().unwrap_or_default().contains(part), "{used} {left}: {said:?}");
+                }
+            }
+        }
+    }
+}
