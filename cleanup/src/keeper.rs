@@ -1,10 +1,11 @@
 //! The keeper: the one process of ours that stays while the system runs. It has containers grow before they are full,
 //! and says when changes run out of room.
 //!
-//! It runs from the saved ramfs, touches none of the file systems that it may have to stop, and is ended by the shutdown.
+//! It works in the saved ramfs, with paths that do not lead over the file systems that it may have to stop, and is ended
+//! by the shutdown.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use live::container::{self, Container};
 use live::error::{AtPath, Result};
 use live::layout::{CHANGES, SAVED_RAMFS, SESSION, SESSION_FILE, SESSIONS};
 use live::log;
+use live::options::Use;
 use live::session::{Current, Kind};
 use live::sys::file_system;
 use rustix::fs::{StatVfs, statvfs};
-use rustix::process::{chdir, chroot};
+use rustix::process::chdir;
 
 /// How often changes that do not grow are looked at.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -27,16 +29,15 @@ const REST: Duration = Duration::from_secs(30);
 pub fn run() -> Result<()> {
     log::to_kernel("keeper");
     chdir(SAVED_RAMFS).at("enter", SAVED_RAMFS)?;
-    chroot(".").at("make the root", SAVED_RAMFS)?;
     // Without it writers would wait for ever; its memory is small.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
-    let session = Current::read(SESSION_FILE.as_ref());
+    let session = Current::read(&here(SESSION_FILE));
     let grows = session.filter(|s| s.kind == Kind::Container);
     let mut guard = Guard::default();
     match grows {
         Some(session) => keep_container(&session, &mut guard),
         None => loop {
-            let changes = stat(CHANGES)?;
+            let changes = stat(&here(CHANGES))?;
             guard.look(used(&changes), changes.f_bavail * changes.f_frsize);
             sleep(PAUSE);
         },
@@ -44,12 +45,13 @@ pub fn run() -> Result<()> {
 }
 
 fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
-    let folder = Path::new(SESSIONS).join(session.number.to_string());
+    let sessions = here(SESSIONS);
+    let folder = sessions.join(session.number.to_string());
     // Where the file system in the container is mounted.
-    let home = if Path::new(SESSION).is_dir() { SESSION } else { CHANGES };
+    let home = here(if session.usage == Use::ReadWrite { CHANGES } else { SESSION });
     let mut container = Container::joined(&folder)?;
     loop {
-        let (inside, medium) = (stat(home)?, stat(SESSIONS)?);
+        let (inside, medium) = (stat(&home)?, stat(&sessions)?);
         let room = Room {
             size: container.size(),
             free: inside.f_bavail * inside.f_frsize,
@@ -65,7 +67,7 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
             Step::Grow(more) => (more, false),
             Step::GrowFrozen(more) => (more, true),
         };
-        if let Err(e) = grow(&mut container, Path::new(home), more, frozen) {
+        if let Err(e) = grow(&mut container, &home, more, frozen) {
             log::error(format_args!("the container of the changes does not grow: {e}"));
             sleep(REST);
             container = Container::joined(&folder)?;
@@ -82,7 +84,12 @@ fn grow(container: &mut Container, home: &Path, more: u64, frozen: bool) -> Resu
     Ok(())
 }
 
-fn stat(path: &str) -> Result<StatVfs> {
+/// A path of the ramfs, as seen from there.
+fn here(path: &str) -> PathBuf {
+    path.trim_start_matches('/').into()
+}
+
+fn stat(path: &Path) -> Result<StatVfs> {
     statvfs(path).at("look at", path)
 }
 
