@@ -22,6 +22,8 @@ use rustix::process::chdir;
 
 /// How often changes that do not grow are looked at.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Less than this is no room, in bytes.
+const FULL: u64 = 2 << 20;
 /// How long after a failure growing is tried again.
 const REST: Duration = Duration::from_secs(30);
 
@@ -29,8 +31,9 @@ const REST: Duration = Duration::from_secs(30);
 pub fn run() -> Result<()> {
     log::to_kernel("keeper");
     chdir(SAVED_RAMFS).at("enter", SAVED_RAMFS)?;
-    // Without it writers would wait for ever; its memory is small.
+    // Without it, or if it comes too late, writers meet a full disk; it needs little of either.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    let _ = rustix::process::setpriority_process(None, -20);
     let session = Current::read(&here(SESSION_FILE));
     let grows = session.filter(|s| s.kind == Kind::Container);
     let mut guard = Guard::default();
@@ -112,10 +115,10 @@ impl Guard {
 
     fn says(&mut self, used: u64, left: u64) -> Option<String> {
         let percent = u8::try_from(used * 100 / (used + left).max(1)).unwrap_or(100);
-        let level = match (percent, left) {
-            (_, 0) | (100.., _) => 100,
-            (90.., _) => 90,
-            (80.., _) => self.told,
+        let level = match percent {
+            _ if left < FULL => 100,
+            90.. => 90,
+            80.. => self.told,
             _ => 0,
         };
         let is_news = level > self.told;
@@ -150,7 +153,7 @@ mod tests {
             (0, 0, Some("full: nothing")),
         ];
         for (used, left, expected) in table {
-            let said = guard.says(used, left);
+            let said = guard.says(used << 22, left << 22);
             match expected {
                 None => assert_eq!(said, None, "{used} {left}"),
                 Some(part) => {

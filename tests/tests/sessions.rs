@@ -73,7 +73,7 @@ fn on_fat_changes_are_in_a_container_that_grows() {
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
         shell(
             &mut guest,
-            "echo mine > /etc/mine; rm /etc/passwd; dd if=/dev/zero of=/opt/large bs=1M count=300 2>&1; sync; md5sum /opt/large > /opt/sum",
+            "mkdir -p /opt; echo mine > /etc/mine; rm /etc/passwd; dd if=/dev/zero of=/opt/large bs=1M count=300 2>&1; sync; md5sum /opt/large > /opt/sum",
         );
         let (size, free) = room(&mut guest);
         assert!(size > 400 && free > 64, "{size} MiB, {free} free");

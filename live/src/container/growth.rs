@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// Free room that a container is kept at, in bytes.
-pub const AHEAD: u64 = 128 << 20;
-/// A usual step.
-pub const STEP: u64 = 32 << 20;
-/// With less than this, writers have to wait until there is more.
-pub const URGENT: u64 = 32 << 20;
+/// Free room that a container is kept at, in bytes: an eighth of its size, within these.
+const AHEAD_LEAST: u64 = 128 << 20;
+const AHEAD_MOST: u64 = 512 << 20;
+/// With less than this, writers have to wait until there is more, and it is more at once.
+const URGENT: u64 = 40 << 20;
+const URGENT_STEP: u64 = 64 << 20;
+/// How many times faster than zeros are written somebody else may write.
+const FASTER: u64 = 4;
 /// What a writer into memory may do in a second.
 const FASTEST: u64 = 2 << 30;
 /// Room that is always left on the medium: for the bundles and notes of its owner.
@@ -42,16 +44,17 @@ pub enum Step {
 impl Room {
     /// Decides.
     pub fn step(self) -> Step {
-        if self.free >= AHEAD {
+        if self.free >= (self.size / 8).clamp(AHEAD_LEAST, AHEAD_MOST) {
             return Step::None;
         }
         let allowed = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.size));
         let there = self.medium.saturating_sub(LEFT_ON_MEDIUM);
+        let is_urgent = self.free < URGENT;
+        let wanted = if is_urgent { URGENT_STEP } else { (self.free - URGENT / 2) / FASTER };
         // Less than a MiB is not worth the work.
-        let more = STEP.min(allowed).min(there) >> 20 << 20;
-        match more {
+        match wanted.min(allowed).min(there) >> 20 << 20 {
             0 => Step::Full,
-            more if self.free < URGENT => Step::GrowFrozen(more),
+            more if is_urgent => Step::GrowFrozen(more),
             more => Step::Grow(more),
         }
     }
@@ -80,8 +83,11 @@ mod tests {
         let base = Room { size: 64 * M, free: 200 * M, medium: 1000 * M, limit: None };
         for (room, expected) in [
             (base, Step::None),
-            (Room { free: 100 * M, ..base }, Step::Grow(32 * M)),
-            (Room { free: 10 * M, ..base }, Step::GrowFrozen(32 * M)),
+            (Room { free: 127 * M, ..base }, Step::Grow(26 * M)),
+            (Room { size: 2000 * M, ..base }, Step::Grow(45 * M)),
+            (Room { size: 9000 * M, free: 513 * M, ..base }, Step::None),
+            (Room { free: 40 * M, ..base }, Step::Grow(5 * M)),
+            (Room { free: 10 * M, ..base }, Step::GrowFrozen(64 * M)),
             (Room { free: 10 * M, medium: 64 * M + 9 * M + 5, ..base }, Step::GrowFrozen(9 * M)),
             (Room { free: 10 * M, medium: 64 * M, ..base }, Step::Full),
             (Room { free: 10 * M, medium: 0, ..base }, Step::Full),
@@ -98,6 +104,6 @@ mod tests {
     #[test]
     fn the_less_is_free_the_sooner_it_is_looked_at() {
         let pause = |free| Room { size: 0, free, medium: 0, limit: None }.pause().as_millis();
-        assert_eq!([pause(0), pause(URGENT), pause(160 * M), pause(64 << 30)], [10, 10, 31, 1000]);
+        assert_eq!([pause(0), pause(URGENT), pause(168 * M), pause(64 << 30)], [10, 10, 31, 1000]);
     }
 }
