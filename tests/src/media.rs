@@ -227,6 +227,13 @@ impl Disk {
         }
     }
 
+    /// A digest of a file in the FAT partition, read without mounting it.
+    pub fn digest(&self, path: &str) -> String {
+        assert_eq!(self.format, Some(Format::Fat32), "only from FAT");
+        let pipe = "mtype -i \"$0\" \"::$1\" | sha256sum";
+        output(command("sh").args(["-c", pipe]).arg(at_partition(&self.path)).arg(path))
+    }
+
     /// Copies a file out of the ext4 partition, read without mounting it.
     pub fn copy_out(&self, path: &str, to: &Path) {
         assert_eq!(self.format, Some(Format::Ext4), "only from ext4");

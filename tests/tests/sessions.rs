@@ -1,6 +1,9 @@
 //! Changes that are kept: on the medium or beside it, from boot to boot.
 
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine};
+use std::os::unix::fs::FileExt;
+
+use live::container;
+use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
 
 const CHANGES: &str = "/run/initramfs/memory/changes";
 const DATA: &str = "/run/initramfs/memory/data";
@@ -93,4 +96,76 @@ fn on_fat_changes_are_in_a_container_that_grows() {
         shell(&mut guest, "rm /opt/more; echo works > /etc/works; sync");
         power_off(machine, guest, &stick);
     }
+}
+
+/// A container as the boot makes it, in a folder of this host.
+fn new_container() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fill = |file: &std::fs::File| container::ext4::write_template(file, [1; 16], [2; 16]);
+    container::create(folder.path(), container::FIRST, fill).expect("a container");
+    folder
+}
+
+#[test]
+fn a_session_that_cannot_be_used_is_left_alone() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let whole = new_container();
+    let part = |number: u32| format!("livekit/changes/{number}/changes.000");
+    let place = whole.path().join("changes.000");
+    let medium = (1..=4).fold(kit.medium(), |medium, number| medium.copy_of(&part(number), &place));
+    let medium = medium.renamed(&part(2), "livekit/changes/2/changes.001").torn(&part(3));
+    // The beginning of the fourth is overwritten.
+    let damaged = std::fs::OpenOptions::new().write(true).open(medium.path(&part(4))).expect("the container");
+    damaged.write_all_at(&[0xff; 4096], 0).expect("a writable file");
+    let stick = medium.stick(Format::Fat32);
+    let sums = |stick: &Disk| {
+        ["1/changes.000", "2/changes.001", "3/changes.000", "4/changes.000"]
+            .map(|file| stick.digest(&format!("/livekit/changes/{file}")))
+    };
+    let before = sums(&stick);
+    for (parameters, said) in [
+        ("perchdir=2", "changes.000 is missing"),
+        ("perchdir=3", "missing or cut short"),
+        ("perchdir=4", "its beginning is damaged"),
+        ("perchdir=9", "there is no session 9"),
+        ("perchdir=LABEL=NOWHERE", "no disk LABEL=NOWHERE"),
+    ] {
+        let (machine, mut guest) = boot(&kit, &stick, parameters);
+        assert!(guest.report.logged(said), "{parameters}: {:#?}", guest.report.log);
+        assert!(guest.report.logged("changes are in memory, and gone at power-off"));
+        assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+        let left: Vec<_> =
+            guest.report.loops.iter().filter(|l| l.backing_file.contains("/changes")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        guest.write("/etc/works", "yes\n");
+        power_off(machine, guest, &stick);
+        assert_eq!(sums(&stick), before, "{parameters}: what is on the stick has changed");
+    }
+    let (machine, guest) = boot(&kit, &stick, "perchdir=1");
+    assert_eq!(guest.report.mount(CHANGES).kind, "ext4", "the whole one can be used");
+    power_off(machine, guest, &stick);
+}
+
+#[test]
+fn a_medium_that_cannot_be_written_to_says_so() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let mut machine = kit.direct().append("perch").cd(&kit.iso()).start();
+    let guest = machine.guest();
+    assert!(guest.report.logged("iso9660, which cannot be written to"), "{:#?}", guest.report.log);
+    assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+}
+
+#[test]
+fn changes_are_kept_on_another_disk() {
+    let kit = Kit::tiny(Kernel::V6_12);
+    let disk = Medium::empty().stick(Format::Ext4);
+    for (round, expected) in [(1, false), (2, true)] {
+        let vm = kit.direct().append("toram perchdir=LABEL=STICK/my/changes");
+        let mut machine = vm.cd(&kit.iso()).virtio("disk", &disk).start();
+        let mut guest = machine.guest();
+        assert_eq!(guest.exists("/etc/mine"), expected, "round {round}");
+        guest.write("/etc/mine", "mine\n");
+        power_off(machine, guest, &disk);
+    }
+    assert_eq!(disk.read("/my/changes/1/upper/etc/mine"), "mine\n");
 }

@@ -27,6 +27,19 @@ pub enum Use {
     AtExit,
 }
 
+impl Use {
+    pub const ALL: [Self; 3] = [Self::ReadWrite, Self::ReadOnly, Self::AtExit];
+
+    /// In a word, for notes and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::AtExit => "at-exit",
+        }
+    }
+}
+
 /// How changes are to be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Persistence {

@@ -15,9 +15,6 @@ pub enum Kind {
     Container,
 }
 
-const USES: [(Use, &str); 3] =
-    [(Use::ReadWrite, "read-write"), (Use::ReadOnly, "read-only"), (Use::AtExit, "at-exit")];
-
 /// The session in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Current {
@@ -48,7 +45,7 @@ impl Current {
                 _ => return None,
             },
             encrypted: value("encrypted") == Some("yes"),
-            usage: USES.into_iter().find(|(_, name)| value("use") == Some(name))?.0,
+            usage: Use::ALL.into_iter().find(|usage| value("use") == Some(usage.name()))?,
             limit: value("limit").and_then(|text| text.parse().ok()),
             device: value("device")?.to_owned(),
         })
@@ -60,7 +57,7 @@ impl Current {
             Kind::Container => "container",
         };
         let encrypted = if self.encrypted { "yes" } else { "no" };
-        let usage = USES.into_iter().find(|(usage, _)| *usage == self.usage).map_or("", |(_, name)| name);
+        let usage = self.usage.name();
         let (number, device) = (self.number, &self.device);
         let limit = self.limit.map_or(String::new(), |limit| {
             format!(

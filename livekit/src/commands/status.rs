@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use live::layout::{CHANGES, MEDIUM};
+use live::container::growth::Room;
+use live::container::parts;
+use live::layout::{CHANGES, MEDIUM, SESSION_FILE, SESSIONS};
 use live::mounts::{self, MountPoint};
+use live::session::{self, About, Current};
 use serde::Serialize;
 
 use crate::activation::source::available_memory;
@@ -28,10 +31,25 @@ struct Report {
     medium: Option<Place>,
     /// The folder of the medium with the bundles
     live_folder: Option<PathBuf>,
-    /// What the changes are kept in: `memory` until power-off
-    session: &'static str,
+    /// Where the changes are kept; none if they are in memory until power-off
+    session: Option<Session>,
     /// Bytes of memory that programs can still get
     available_memory: Option<u64>,
+}
+
+/// The session in use.
+#[derive(Debug, Serialize)]
+struct Session {
+    number: u32,
+    name: Option<String>,
+    /// `folder` or `container`
+    kind: &'static str,
+    encrypted: bool,
+    /// `read-write`, `read-only`, `at-exit`
+    usage: &'static str,
+    device: String,
+    /// What a container may still grow by, in bytes
+    can_grow_by: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,8 +110,27 @@ fn report() -> Result<Report> {
             .ok_or_else(|| Error::at("find the changes at", &changes, "nothing is mounted there"))?,
         medium: mounts::at(&mounts, &in_ramfs(MEDIUM)).map(place),
         live_folder: live_folder().ok(),
-        session: "memory",
+        session: session(),
         available_memory: available_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+    })
+}
+
+fn session() -> Option<Session> {
+    let current = Current::read(&in_ramfs(SESSION_FILE))?;
+    let sessions = in_ramfs(SESSIONS);
+    let folder = sessions.join(current.number.to_string());
+    let is_container = current.kind == session::Kind::Container;
+    let medium = rustix::fs::statvfs(&sessions).ok().map(|stat| stat.f_bavail * stat.f_frsize);
+    let size = parts::find(&folder).ok().map(|parts| parts.iter().map(|p| p.length).sum());
+    let room = medium.zip(size).map(|(medium, size)| Room { size, free: 0, medium, limit: current.limit });
+    Some(Session {
+        number: current.number,
+        name: About::read(&folder).name,
+        kind: if is_container { "container" } else { "folder" },
+        encrypted: current.encrypted,
+        usage: current.usage.name(),
+        can_grow_by: room.filter(|_| is_container).map(Room::left),
+        device: current.device,
     })
 }
 
@@ -121,20 +158,29 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
         let folder = report.live_folder.as_ref().unwrap_or(&medium.path).display();
         format!("{} ({}), {access}, bundles in {folder}", medium.source, medium.file_system)
     });
-    let percent = (changes.used * 100).checked_div(changes.size).unwrap_or_default();
+    let more = report.session.as_ref().and_then(|s| s.can_grow_by).unwrap_or_default();
+    let most = changes.size + more;
+    let percent = (changes.used * 100).checked_div(most).unwrap_or_default();
+    let warning = if percent >= 90 { "; nearly full" } else { "" };
+    let kept = report.session.as_ref().map_or("in memory, gone at power-off".to_owned(), kept);
     vec![
         ("kernel", report.kernel.clone()),
         ("bundles", format!("{boot} of the boot, {activated} activated{hidden}")),
         ("covers", covers.join(" ")),
-        (
-            "changes",
-            format!(
-                "in memory, gone at power-off: {} of {} ({percent} %)",
-                size(changes.used),
-                size(changes.size)
-            ),
-        ),
+        ("changes", format!("{kept}: {} of {} ({percent} %){warning}", size(changes.used), size(most))),
         ("medium", medium),
         ("memory", format!("{} available", report.available_memory.map_or("?".into(), size))),
     ]
+}
+
+fn kept(session: &Session) -> String {
+    let Session { number, device, .. } = session;
+    let name = session.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let encrypted = if session.encrypted { "encrypted " } else { "" };
+    let usage = match session.usage {
+        "read-write" => "",
+        "at-exit" => ", in memory until shutdown",
+        _ => ", in memory, the session stays as it is",
+    };
+    format!("in session {number}{name}, a {encrypted}{} on {device}{usage}", session.kind)
 }
