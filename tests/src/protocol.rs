@@ -171,6 +171,11 @@ pub fn parse_kmsg(record: &str) -> Option<LogLine> {
     (facility != 0).then(|| LogLine { level, time, text: text.lines().next().unwrap_or("").to_string() })
 }
 
+/// What `probe writer` says before the number of each file that is safe.
+pub const WROTE: &str = "wrote ";
+/// How many of its files `probe writer` keeps.
+pub const KEPT: u64 = 400;
+
 #[cfg(test)]
 mod tests {
     use super::*;

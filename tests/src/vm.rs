@@ -366,6 +366,13 @@ impl Machine {
         }
     }
 
+    /// Cuts the power. Gives what the serial port has said until then.
+    pub fn cut(mut self) -> String {
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        self.serial_log()
+    }
+
     /// Waits for the report of the system that this guest has started anew.
     #[track_caller]
     pub fn guest_again(&mut self, guest: Guest) -> Guest {

@@ -60,7 +60,7 @@ impl<'a> Mount<'a> {
         self.flag("ro").attributes("ro")
     }
 
-    /// Sets attributes of the mount, written as in fstab(5): `nosuid,nodev,noexec`.
+    /// Sets attributes of the mount, written as in fstab(5): `ro`, `nosuid`, `nodev`, `noexec`, `noatime`.
     #[must_use]
     pub fn attributes(mut self, words: &str) -> Self {
         for word in words.split(',') {
@@ -69,6 +69,7 @@ impl<'a> Mount<'a> {
                 "nosuid" => MountAttrFlags::MOUNT_ATTR_NOSUID,
                 "nodev" => MountAttrFlags::MOUNT_ATTR_NODEV,
                 "noexec" => MountAttrFlags::MOUNT_ATTR_NOEXEC,
+                "noatime" => MountAttrFlags::MOUNT_ATTR_NOATIME,
                 _ => unreachable!("{word} is not an attribute"),
             };
         }

@@ -15,6 +15,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::system::RebootCommand;
 use tests::protocol::{self, Ending, LogLine, Loop, NESTED, PORT_NAME, Reply, Report, Request};
 
+mod numbered;
+
 /// Clock ticks in `/proc/stat`, the same on every Linux of this architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -24,6 +26,8 @@ fn main() {
         Some("hammer") => return hammer(&words[1..]),
         Some("nap") => return nap(&words[1..]),
         Some("xattr") => return xattr(&words[1..]),
+        Some("writer") => return numbered::write(&words[1..]),
+        Some("written") => return numbered::check(&words[1..]),
         _ => {}
     }
     let init = std::process::id() == 1 && std::env::var_os(NESTED).is_none();
