@@ -86,7 +86,7 @@ fn is_executable_in(root: &Path, path: &str) -> std::io::Result<()> {
 
 /// Removes from the ramfs what only the boot needed: it takes memory as long as the system runs.
 fn prune_ramfs(options: &BootOptions) {
-    let mut unneeded = vec!["init", "lib", "union"];
+    let mut unneeded = vec!["init", "lib", "lib64", "sbin", "union", "usr"];
     if !options.debug {
         unneeded.push("bin");
     }

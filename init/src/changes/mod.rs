@@ -18,6 +18,7 @@ use crate::drivers::Drivers;
 use crate::medium::Medium;
 
 mod container;
+mod fat;
 mod place;
 
 /// Opens the place where writes go.

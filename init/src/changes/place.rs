@@ -11,6 +11,7 @@ use live::mounts;
 use live::options::{DeviceName, From};
 use live::sys::mount;
 
+use super::fat;
 use crate::drivers::Drivers;
 use crate::medium::{Medium, disks::Machine};
 
@@ -32,7 +33,7 @@ pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) 
             Some(path) => mounted.join(&path[1..]),
             None => usual,
         };
-        make_writable(&mounted)?;
+        make_writable(&mounted, medium, drivers)?;
         let shown = show(&folder);
         protect_medium(medium);
         return shown.map(|()| medium.device.clone());
@@ -65,7 +66,7 @@ fn kit_name() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-fn make_writable(mounted: &Path) -> Result<()> {
+fn make_writable(mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<()> {
     let all = mounts::current()?;
     let mount =
         mounts::at(&all, mounted).ok_or_else(|| Error::at("find", mounted, "nothing is mounted there"))?;
@@ -74,6 +75,20 @@ fn make_writable(mounted: &Path) -> Result<()> {
         return Err(
             Error::new(what).hint("perchdir=LABEL=NAME or perchdir=/dev/NAME keeps changes on another disk")
         );
+    }
+    let device = Path::new("/dev").join(&medium.device);
+    if mount.fs_type == "vfat" && fat::needs_check(&device) {
+        // An ISO file on it is in use already.
+        if medium.is_iso_file {
+            log::warning(format_args!(
+                "{} was not unmounted when it was last used; it is used as it is",
+                medium.device
+            ));
+        } else {
+            mount::unmount(mounted).at("unmount", mounted)?;
+            fat::check(&device);
+            Machine::new(drivers).mount_again(&medium.device, mounted)?;
+        }
     }
     mount::remount_writable(mounted).map_err(|e| {
         let e = std::io::Error::from(e);
@@ -104,6 +119,10 @@ fn mount_store(name: &DeviceName, drivers: &Drivers) -> Result<String> {
     loop {
         if let Some(device) = disks.named(name) {
             fs::create_dir_all(STORE).at("make the directory", STORE)?;
+            let node = Path::new("/dev").join(&device);
+            if disks.is_fat(&device) && fat::needs_check(&node) {
+                fat::check(&node);
+            }
             disks.mount_writable(&device, STORE.as_ref())?;
             return Ok(device);
         }

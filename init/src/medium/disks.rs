@@ -126,14 +126,28 @@ impl Machine<'_> {
         })
     }
 
+    pub fn is_fat(&mut self, device: &str) -> bool {
+        self.identify(device).is_ok_and(|holds| holds.fs_type == "vfat")
+    }
+
     /// Mounts a device to be written to.
     pub fn mount_writable(&mut self, device: &str, place: &Path) -> LiveResult<()> {
+        self.mount(device, place, "noatime")
+    }
+
+    /// Mounts the medium once more, to be read.
+    pub fn mount_again(&mut self, device: &str, place: &Path) -> LiveResult<()> {
+        self.mount(device, place, "ro")
+    }
+
+    fn mount(&mut self, device: &str, place: &Path, attributes: &str) -> LiveResult<()> {
         let node = format!("/dev/{device}");
         let holds = self.identify(device).map_err(|refusal| Error::at("use", &node, refusal.reason))?;
         let how = Mountable::of(holds.fs_type)
             .ok_or_else(|| Error::at("use", &node, format!("{} cannot be mounted here", holds.fs_type)))?;
         how.load(self.drivers)?;
-        Mount::new(how.fs_type, &node).options(how.options).attributes("noatime").at(place)
+        let mount = Mount::new(how.fs_type, &node).options(how.options);
+        if attributes == "ro" { mount.read_only().at(place) } else { mount.attributes(attributes).at(place) }
     }
 
     fn mount_and_look(&self, device: &str, how: &Mountable, wanted: &Wanted) -> Result<Medium, String> {

@@ -44,6 +44,9 @@ impl Contents {
         if let Some(busybox) = &parts.busybox {
             contents.program("bin/busybox", busybox)?;
         }
+        for (place, file) in &parts.tools {
+            contents.program(place, file)?;
+        }
         contents.file("etc/livekit/name", 0o644, format!("{}\n", parts.name).into_bytes());
         contents.kernel_modules(kernel, parts.firmware_dir.as_deref(), set)?;
         Ok(contents)

@@ -5,6 +5,7 @@ mod contents;
 mod cpio;
 mod firmware;
 mod indices;
+pub(crate) mod libraries;
 mod module_file;
 mod modules;
 pub(crate) mod programs;
@@ -46,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) cleanup: PathBuf,
     /// A static busybox for the rescue shell.
     pub(crate) busybox: Option<PathBuf>,
+    /// Other programs and what they need: where each is to be, and its file.
+    pub(crate) tools: BTreeMap<String, PathBuf>,
     /// /lib/firmware of the root.
     pub(crate) firmware_dir: Option<PathBuf>,
     /// Name of the kit: of its folder on the medium.

@@ -28,6 +28,13 @@ pub(crate) fn find_busybox() -> Option<PathBuf> {
     places.iter().map(|p| p.join("busybox")).find(|p| fs::read(p).is_ok_and(|bytes| is_static(&bytes)))
 }
 
+/// A program of the build host that only root has in its PATH.
+pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}
+
 fn places(library: Option<&Path>, command: Option<&Path>) -> Vec<PathBuf> {
     let beside = command.and_then(Path::parent);
     let installed = beside.and_then(Path::parent).map(|p| p.join("lib/livekit"));

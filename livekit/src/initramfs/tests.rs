@@ -28,6 +28,7 @@ fn inputs(dir: &Path) -> (KernelTree, Parts) {
         init: dir.join("init"),
         cleanup: dir.join("cleanup"),
         busybox: None,
+        tools: BTreeMap::new(),
         firmware_dir: Some(dir.join("firmware")),
         name: "livekit".into(),
     };
