@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test bench-boot bench-order bench-bundles bench-activation
+.PHONY: build install setup demo check unit vm test power-cuts bench-boot bench-order bench-bundles bench-activation
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -61,6 +61,11 @@ vm: build
 test: setup
 	$(MAKE) check
 	$(MAKE) vm
+
+# A hundred power cuts for each kind of medium, where `make vm` has a few; the same moments in every run. Half an hour each.
+CUTS := 100
+power-cuts: build
+	LIVEKIT_POWER_CUTS=$(CUTS) cargo test -p tests --test power_cuts -- --nocapture --test-threads 2
 
 # Instructions and memory of a boot, beside live-boot's: docs/performance.md. BENCH='--write' puts them there.
 bench-boot: build
