@@ -5,6 +5,7 @@ pub mod from_packages;
 pub mod running;
 pub mod savechanges;
 pub mod sb;
+pub mod session;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -96,6 +97,7 @@ pub enum Command {
     #[command(name = "savechanges")]
     SaveChanges(Box<savechanges::SaveChanges>),
     Sb(sb::Sb),
+    Session(session::Session),
     Status(running::Status),
 }
 

@@ -67,6 +67,7 @@ fn run(command: Command, output: &Output) -> Result<Ending, Failure> {
         Command::Run(flags) => commands::run::run(&flags, output).map(|()| Ending::Done),
         Command::SaveChanges(flags) => commands::savechanges::savechanges(&flags, output),
         Command::Status(flags) => commands::status::status(&flags, output),
+        Command::Session(flags) => commands::session::session(&flags, output),
         Command::Sb(sb) => commands::sb::sb(&sb.command, output),
     }
 }

@@ -17,7 +17,7 @@ use crate::output::Output;
 pub const MODULES: &str = "modules";
 
 /// The medium, writable until this value goes.
-struct Writable {
+pub struct Writable {
     path: PathBuf,
     was_read_only: bool,
     /// Whether a session on it is written to all the time
@@ -25,7 +25,7 @@ struct Writable {
 }
 
 impl Writable {
-    fn medium() -> Result<Self> {
+    pub fn medium() -> Result<Self> {
         let path = in_ramfs(MEDIUM);
         let mounts = mounts::current()?;
         let medium =

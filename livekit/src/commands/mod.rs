@@ -10,4 +10,5 @@ pub mod refresh;
 pub mod run;
 pub mod savechanges;
 pub mod sb;
+pub mod session;
 pub mod status;
