@@ -41,7 +41,7 @@ pub fn run() -> Result<()> {
         Some(session) => keep_container(&session, &mut guard),
         None => loop {
             let changes = stat(&here(CHANGES))?;
-            guard.look(used(&changes), changes.f_bavail * changes.f_frsize);
+            guard.look(used(&changes), free(&changes));
             sleep(PAUSE);
         },
     }
@@ -55,12 +55,8 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
     let mut container = Container::joined(&folder)?;
     loop {
         let (inside, medium) = (stat(&home)?, stat(&sessions)?);
-        let room = Room {
-            size: container.size(),
-            free: inside.f_bavail * inside.f_frsize,
-            medium: medium.f_bavail * medium.f_frsize,
-            limit: session.limit,
-        };
+        let room =
+            Room { size: container.size(), free: free(&inside), medium: free(&medium), limit: session.limit };
         guard.look(used(&inside), room.left());
         let (more, frozen) = match room.step() {
             Step::None | Step::Full => {
@@ -92,12 +88,18 @@ fn here(path: &str) -> PathBuf {
     path.trim_start_matches('/').into()
 }
 
-fn stat(path: &Path) -> Result<StatVfs> {
+pub fn stat(path: &Path) -> Result<StatVfs> {
     statvfs(path).at("look at", path)
 }
 
-fn used(stat: &StatVfs) -> u64 {
+/// Bytes in use.
+pub fn used(stat: &StatVfs) -> u64 {
     (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+}
+
+/// Bytes that can be written.
+pub fn free(stat: &StatVfs) -> u64 {
+    stat.f_bavail * stat.f_frsize
 }
 
 /// Says once when room becomes short, and again only after there was enough in between.

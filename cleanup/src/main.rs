@@ -11,6 +11,7 @@ use live::log;
 use live::options::BootOptions;
 use live::sys::power::Action;
 
+mod commit;
 mod eject;
 mod enter;
 mod holders;
@@ -40,6 +41,8 @@ fn main() {
     let medium = eject::optical_medium();
     processes::end_all();
     storage::stop_swapping();
+    teardown::take_out();
+    commit::changes_at_exit();
     teardown::unmount_everything();
     storage::report_loops();
     rustix::fs::sync();

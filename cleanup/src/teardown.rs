@@ -25,6 +25,11 @@ trait World {
     fn detach_devices(&mut self) -> bool;
 }
 
+/// Moves the medium, the bundles and the changes to where the boot had them.
+pub fn take_out() {
+    take_out_ramfs_mounts(&mut Machine);
+}
+
 /// Takes everything apart but the ramfs and the kernel's own file systems, and tells what would not go.
 pub fn unmount_everything() {
     let left = unmount_all(&mut Machine);

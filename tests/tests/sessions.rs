@@ -169,3 +169,62 @@ fn changes_are_kept_on_another_disk() {
     }
     assert_eq!(disk.read("/my/changes/1/upper/etc/mine"), "mine\n");
 }
+
+#[test]
+fn changes_may_be_written_at_shutdown_or_never() {
+    for format in [Format::Ext4, Format::Fat32] {
+        let kit = Kit::tiny(Kernel::V6_1);
+        let stick = kit.medium().stick_with_room(format, 400);
+        let (machine, mut guest) = boot(&kit, &stick, "changes=EXIT:/livekit/changes");
+        assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+        let large = "mkdir -p /opt; dd if=/dev/urandom of=/opt/large bs=1M count=90 2>&1; md5sum /opt/large > /opt/sum";
+        shell(&mut guest, &format!("{large}; echo 1 > /etc/first; rm /etc/passwd"));
+        power_off(machine, guest, &stick);
+
+        let (machine, mut guest) = boot(&kit, &stick, "perch changes-ro");
+        assert!(guest.exists("/etc/first") && !guest.exists("/etc/passwd"), "{format:?}");
+        shell(&mut guest, "md5sum -c /opt/sum; rm /etc/first /opt/large; echo x > /etc/lost");
+        power_off(machine, guest, &stick);
+
+        let (machine, mut guest) = boot(&kit, &stick, "changes=EXIT:");
+        assert!(
+            guest.exists("/etc/first") && !guest.exists("/etc/lost"),
+            "{format:?}: it was to stay as it was"
+        );
+        shell(&mut guest, "md5sum -c /opt/sum; rm -r /opt/large /etc/first; mkdir /etc/passwd");
+        power_off(machine, guest, &stick);
+
+        let (machine, mut guest) = boot(&kit, &stick, "perch");
+        assert!(guest.exists("/opt/sum") && !guest.exists("/opt/large") && !guest.exists("/etc/first"));
+        assert_eq!(guest.list("/etc/passwd"), [""; 0]);
+        power_off(machine, guest, &stick);
+    }
+}
+
+#[test]
+fn snapshots_are_taken_and_gone_back_to() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let stick = kit.medium().stick(Format::Ext4);
+    let livekit =
+        |guest: &mut Guest, words: &str| shell(guest, &format!("/usr/bin/livekit session {words} 2>&1"));
+    let (machine, mut guest) = boot(&kit, &stick, "perch");
+    shell(&mut guest, "echo one > /etc/state; echo keep > /etc/keep; rm /etc/passwd");
+    livekit(&mut guest, "snapshot");
+    power_off(machine, guest, &stick);
+
+    let (machine, mut guest) = boot(&kit, &stick, "perch");
+    assert!(guest.report.logged("a snapshot is taken"));
+    assert_eq!(guest.read("/etc/state"), "one\n");
+    shell(&mut guest, "echo two > /etc/state; rm /etc/keep; echo x > /etc/passwd");
+    assert!(livekit(&mut guest, "list").contains("(snapshots 1)"));
+    livekit(&mut guest, "back 1");
+    power_off(machine, guest, &stick);
+
+    let (machine, mut guest) = boot(&kit, &stick, "perch");
+    assert_eq!(guest.read("/etc/state"), "one\n");
+    assert!(guest.exists("/etc/keep") && !guest.exists("/etc/passwd"));
+    power_off(machine, guest, &stick);
+    let (machine, mut guest) = boot(&kit, &stick, "perch nop=wipe");
+    assert!(!guest.exists("/etc/state") && guest.exists("/etc/passwd"));
+    power_off(machine, guest, &stick);
+}

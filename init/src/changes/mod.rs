@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use live::changes::{Changes, probe};
+use live::changes::{Changes, merge, probe};
 use live::error::{AtPath, Context, Error, Result};
 use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
 use live::log;
@@ -102,6 +102,11 @@ fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Driv
 
 /// Does what was asked to be done to the session at the next boot. That this fails is no reason not to use it.
 fn tell_fulfilled(home: &Path, title: &str) {
+    match merge::finish(home) {
+        Ok(false) => {}
+        Ok(true) => log::info(format_args!("{title}: the changes of the last shutdown are complete now")),
+        Err(e) => log::error(format_args!("{title}: {e}")),
+    }
     match past::fulfil(home) {
         Ok(None) => {}
         Ok(Some(past::Request::Snapshot)) => log::info(format_args!("{title}: a snapshot is taken")),

@@ -10,19 +10,22 @@ use crate::sys::{node, xattr};
 
 /// Copies the folder `from` as `to`, which is not there yet. Gives the bytes of the files.
 pub fn tree(from: &Path, to: &Path) -> Result<u64> {
-    let mut copy = Copy { links: HashMap::new(), bytes: 0 };
+    let mut copy = Copy::default();
     copy.one(from, to)?;
     Ok(copy.bytes)
 }
 
-struct Copy {
+/// A copy under way: what is copied with it keeps its hard links.
+#[derive(Debug, Default)]
+pub(super) struct Copy {
     /// Where the first name of a file with several names went.
     links: HashMap<(u64, u64), PathBuf>,
     bytes: u64,
 }
 
 impl Copy {
-    fn one(&mut self, from: &Path, to: &Path) -> Result<()> {
+    /// Copies one file or folder to a path where nothing is.
+    pub(super) fn one(&mut self, from: &Path, to: &Path) -> Result<()> {
         let about = fs::symlink_metadata(from).at("look at", from)?;
         let kind = about.file_type();
         if !kind.is_dir() && about.nlink() > 1 {

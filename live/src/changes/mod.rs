@@ -10,6 +10,7 @@ use crate::session::past;
 use crate::sys::mount::Mount;
 
 pub mod copy;
+pub mod merge;
 pub mod probe;
 
 /// The folder that holds what was changed and the kernel's workshops beside it, on one file system.

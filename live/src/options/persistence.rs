@@ -173,6 +173,9 @@ impl Reading {
                     })
                     .unwrap_or_else(|| text.to_owned());
                 self.on().usage = usage;
+                if text.is_empty() && usage == Use::AtExit {
+                    return Ok("perch, written at shutdown".into());
+                }
                 let read = self.at(place(name, &text)?)?;
                 Ok(if usage == Use::AtExit { format!("{read}, written at shutdown") } else { read })
             }
@@ -348,6 +351,7 @@ mod tests {
                 }),
                 "written at shutdown",
             ),
+            ("changes=EXIT:", Some(Persistence { usage: Use::AtExit, ..on() }), "written at shutdown"),
             ("changes-ro", Some(Persistence { usage: Use::ReadOnly, ..on() }), "left as it is"),
             ("persistence persistence-label=data", placed(label("data"), None), "perchdir=LABEL=data"),
             ("cow_label=C cow_directory=d/e", placed(label("C"), Some("/d/e")), "perchdir=/d/e"),
