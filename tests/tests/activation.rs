@@ -803,3 +803,78 @@ fn bundles_come_from_the_network() {
     livekit(guest, &format!("activate --keep {address}/60-net.sb"));
     assert_eq!(file_of(guest, "60-net.sb"), "/run/initramfs/memory/data/livekit/modules/60-net.sb");
 }
+
+/// Packages that came in a session, with another bundle's beside them: the save has the user's alone.
+#[test]
+fn a_saved_session_brings_its_packages_and_no_others() {
+    let paragraph = |name: &str, version: &str| {
+        format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\n\n")
+    };
+    let base = ["a", "b", "c"].map(|name| paragraph(name, "1")).concat();
+    let theirs = paragraph("v", "1");
+    let nest = || {
+        with(&[(
+            "20-v.sb",
+            &[("usr/share/livekit/dpkg/status", &theirs), ("var/lib/dpkg/info/v.list", "/usr/share/v\n")],
+        )])
+        .medium(|medium| {
+            let list =
+                |name: &'static str| (format!("var/lib/dpkg/info/{name}.list"), format!("/usr/{name}\n"));
+            let lists = ["a", "b", "c"].map(list);
+            let mut files: Vec<(&str, &str)> = lists.iter().map(|(path, text)| (&**path, &**text)).collect();
+            files.push(("var/lib/dpkg/status", &base));
+            medium.bundle("livekit/modules/10-dpkg.sb", &files)
+        })
+    };
+    // What dpkg itself, on this machine, says of the guest's database.
+    let listed = |guest: &mut Guest| {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let put =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a new file");
+        for name in ["info", "updates"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a new folder");
+        }
+        put("status", &guest.read("/var/lib/dpkg/status"));
+        for name in guest.list("/var/lib/dpkg/info") {
+            put(&format!("info/{name}"), &guest.read(&format!("/var/lib/dpkg/info/{name}")));
+        }
+        let mut query = tests::programs::command("dpkg-query");
+        query.arg(format!("--admindir={}", folder.path().display())).args([
+            "-W",
+            "-f",
+            "${Package}=${Version} ",
+        ]);
+        tests::programs::output(&mut query).trim().to_owned()
+    };
+    let changes = tempfile::TempDir::new().expect("a temporary folder");
+    let mut nested = nest().changes_in(changes.path()).start();
+    let guest = &mut nested.guest;
+    activate(guest, "20-v.sb");
+    assert_eq!(listed(guest), "a=1 b=1 c=1 v=1");
+    // n comes, b is upgraded, c is purged; as dpkg writes it.
+    let session =
+        [("a", "1"), ("b", "2"), ("n", "1"), ("v", "1")].map(|(name, version)| paragraph(name, version));
+    guest.write("/var/lib/dpkg/status", &session.concat());
+    guest.write("/var/lib/dpkg/info/n.list", "/usr/n\n");
+    guest.write("/usr/n", "n");
+    sh(guest, "rm /var/lib/dpkg/info/c.list");
+    assert_eq!(listed(guest), "a=1 b=2 n=1 v=1");
+    livekit(guest, "savechanges /home/80-mine.sb");
+    let saved = tempfile::TempDir::new().expect("a temporary folder");
+    let file = saved.path().join("80-mine.sb");
+    std::fs::copy(changes.path().join("upper/home/80-mine.sb"), &file).expect("the save");
+    drop(nested);
+
+    let mut nested = nest().medium(|medium| medium.copy_of("livekit/optional/80-mine.sb", &file)).start();
+    let guest = &mut nested.guest;
+    assert_eq!(listed(guest), "a=1 b=1 c=1");
+    activate(guest, "80-mine.sb");
+    assert_eq!(listed(guest), "a=1 b=2 n=1");
+    assert_eq!(guest.read("/usr/n"), "n");
+    activate(guest, "20-v.sb");
+    assert_eq!(listed(guest), "a=1 b=2 n=1 v=1");
+    livekit(guest, "deactivate mine");
+    assert_eq!(listed(guest), "a=1 b=1 c=1 v=1");
+    livekit(guest, "deactivate v");
+    assert_eq!(listed(guest), "a=1 b=1 c=1");
+}
