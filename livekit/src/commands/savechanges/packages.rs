@@ -36,7 +36,7 @@ struct Fragment {
 impl<'a> Packages<'a> {
     /// Of the changes in `upper`, which lie over `base`.
     pub fn new(upper: &Path, base: &[PathBuf], rules: &'a Rules) -> Result<Self> {
-        let (merged, pending) = dpkg::merged_into(upper.parent().unwrap_or(upper))?;
+        let (merged, pending) = merged_into(upper)?;
         let base = base.iter().map(|path| Lower::open(path)).collect::<Result<_>>()?;
         Ok(Self { rules, base, merged, pending, fragments: Vec::new(), unfinished: Vec::new() })
     }
@@ -68,9 +68,11 @@ impl<'a> Packages<'a> {
             let entries = merged.iter().filter(|(name, _)| name == database);
             entries.flat_map(|(_, entries)| entries).cloned().collect()
         };
-        let taken = self.take(&mut source, &theirs, self.pending);
-        self.merged = merged;
-        taken
+        self.take(&mut source, &theirs, self.pending)?;
+        if merged_into(upper)? != (merged, self.pending) {
+            return Err(Error::new("a bundle came or went while the changes were read").hint("try again"));
+        }
+        Ok(())
     }
 
     fn take(
@@ -166,6 +168,11 @@ impl<'a> Packages<'a> {
         let own = Source { tree, contents: Box::new(Texts(texts)), warnings: Vec::new() };
         source::merge(vec![source, own]).map_err(|error| from_source(&error))
     }
+}
+
+/// What was merged into the databases of the changes in `upper`, as [`dpkg::merged_into`] tells.
+fn merged_into(upper: &Path) -> Result<(ByDatabase<Entry>, bool)> {
+    dpkg::merged_into(upper.parent().unwrap_or(upper))
 }
 
 /// The databases that a tree has something of, whole or as fragments.
