@@ -41,6 +41,13 @@ impl Layer {
     }
 }
 
+/// Has the kernel read a bundle's superblock, and changes nothing: no mount comes of it, and the loop device is free again.
+pub fn can_be_mounted(file: &Path) -> Result<()> {
+    let device = LoopDevice::attach(file)?;
+    let source = device.path().to_string_lossy();
+    Mount::new("squashfs", &source).read_only().meant_for(file).map(drop)
+}
+
 /// Compares a bundle's length with what its superblock says, so that a file that was cut short is told by name and not
 /// by I/O errors later. Returns the bytes used.
 fn check_whole(file: &Path) -> Result<u64> {

@@ -803,3 +803,148 @@ fn bundles_come_from_the_network() {
     livekit(guest, &format!("activate --keep {address}/60-net.sb"));
     assert_eq!(file_of(guest, "60-net.sb"), "/run/initramfs/memory/data/livekit/modules/60-net.sb");
 }
+
+/// Packages that came in a session, with another bundle's beside them: the save has the user's alone.
+#[test]
+fn a_saved_session_brings_its_packages_and_no_others() {
+    let paragraph = |name: &str, version: &str| {
+        format!("Package: {name}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\n\n")
+    };
+    let base = ["a", "b", "c"].map(|name| paragraph(name, "1")).concat();
+    let theirs = paragraph("v", "1");
+    let nest = || {
+        with(&[(
+            "20-v.sb",
+            &[("usr/share/livekit/dpkg/status", &theirs), ("var/lib/dpkg/info/v.list", "/usr/share/v\n")],
+        )])
+        .medium(|medium| {
+            let list =
+                |name: &'static str| (format!("var/lib/dpkg/info/{name}.list"), format!("/usr/{name}\n"));
+            let lists = ["a", "b", "c"].map(list);
+            let mut files: Vec<(&str, &str)> = lists.iter().map(|(path, text)| (&**path, &**text)).collect();
+            files.push(("var/lib/dpkg/status", &base));
+            medium.bundle("livekit/modules/10-dpkg.sb", &files)
+        })
+    };
+    // What dpkg itself, on this machine, says of the guest's database.
+    let listed = |guest: &mut Guest| {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let put =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a new file");
+        for name in ["info", "updates"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a new folder");
+        }
+        put("status", &guest.read("/var/lib/dpkg/status"));
+        for name in guest.list("/var/lib/dpkg/info") {
+            put(&format!("info/{name}"), &guest.read(&format!("/var/lib/dpkg/info/{name}")));
+        }
+        let mut query = tests::programs::command("dpkg-query");
+        query.arg(format!("--admindir={}", folder.path().display())).args([
+            "-W",
+            "-f",
+            "${Package}=${Version} ",
+        ]);
+        tests::programs::output(&mut query).trim().to_owned()
+    };
+    let changes = tempfile::TempDir::new().expect("a temporary folder");
+    let mut nested = nest().changes_in(changes.path()).start();
+    let guest = &mut nested.guest;
+    activate(guest, "20-v.sb");
+    assert_eq!(listed(guest), "a=1 b=1 c=1 v=1");
+    // n comes, b is upgraded, c is purged; as dpkg writes it.
+    let session =
+        [("a", "1"), ("b", "2"), ("n", "1"), ("v", "1")].map(|(name, version)| paragraph(name, version));
+    guest.write("/var/lib/dpkg/status", &session.concat());
+    guest.write("/var/lib/dpkg/info/n.list", "/usr/n\n");
+    guest.write("/usr/n", "n");
+    sh(guest, "rm /var/lib/dpkg/info/c.list");
+    assert_eq!(listed(guest), "a=1 b=2 n=1 v=1");
+    livekit(guest, "savechanges /home/80-mine.sb");
+    let saved = tempfile::TempDir::new().expect("a temporary folder");
+    let file = saved.path().join("80-mine.sb");
+    std::fs::copy(changes.path().join("upper/home/80-mine.sb"), &file).expect("the save");
+    drop(nested);
+
+    let mut nested = nest().medium(|medium| medium.copy_of("livekit/optional/80-mine.sb", &file)).start();
+    let guest = &mut nested.guest;
+    assert_eq!(listed(guest), "a=1 b=1 c=1");
+    activate(guest, "80-mine.sb");
+    assert_eq!(listed(guest), "a=1 b=2 n=1");
+    assert_eq!(guest.read("/usr/n"), "n");
+    activate(guest, "20-v.sb");
+    assert_eq!(listed(guest), "a=1 b=2 n=1 v=1");
+    livekit(guest, "deactivate mine");
+    assert_eq!(listed(guest), "a=1 b=1 c=1 v=1");
+    livekit(guest, "deactivate v");
+    assert_eq!(listed(guest), "a=1 b=1 c=1");
+}
+
+/// What is meant to be, as it is written down; nothing on a system as it was booted.
+fn state(guest: &mut Guest) -> String {
+    sh(guest, "cat /run/livekit/state.json 2>/dev/null || :")
+}
+
+#[test]
+fn without_a_free_loop_device_nothing_changes() {
+    let mut nest =
+        with(&[("20-x.sb", &[("usr/share/x", "x")]), ("30-y.sb", &[("usr/share/y", "y")])]).start();
+    let guest = &mut nest.guest;
+    activate(guest, "30-y.sb");
+    let before = (traces(guest), state(guest));
+    // In this namespace alone, the kernel has none to give.
+    sh(guest, "echo > /tmp/none; mount -o bind /tmp/none /dev/loop-control");
+    let said = refused(guest, &format!("activate {OPTIONAL}/20-x.sb"));
+    let expected = format!("cannot attach {OPTIONAL}/20-x.sb: there is no free loop device");
+    assert!(said.contains(&expected) && said.contains("hint: `losetup -D`"), "{said}");
+    assert!(said.contains("max_loop="), "{said}");
+    sh(guest, "umount /dev/loop-control; rm /tmp/none");
+    assert_eq!((traces(guest), state(guest)), before);
+    assert!(!guest.exists("/usr/share/x"));
+    activate(guest, "20-x.sb");
+    assert_eq!(guest.read("/usr/share/x"), "x");
+}
+
+/// Linux has never had the LZMA of squashfs-tools.
+#[test]
+fn a_bundle_of_a_compressor_that_the_kernel_lacks_changes_nothing() {
+    let of = |compressor: &str, name: &str| {
+        let folder = Medium::empty().file(&format!("usr/share/{compressor}"), compressor);
+        let bundle = tempfile::TempDir::new().expect("a temporary folder");
+        let path = bundle.path().join(name);
+        let mut pack = tests::programs::command("mksquashfs");
+        pack.arg(folder.path("")).arg(&path).args(["-quiet", "-no-progress", "-comp", compressor]);
+        tests::programs::output(&mut pack);
+        (bundle, path)
+    };
+    let ((_lzma, lzma), (_gzip, gzip)) = (of("lzma", "20-lzma.sb"), of("gzip", "30-gzip.sb"));
+    let mut nest = with(&[("40-x.sb", &[("usr/share/x", "x")])])
+        .medium(|medium| {
+            let medium = medium.copy_of("livekit/optional/20-lzma.sb", &lzma);
+            medium.copy_of("livekit/optional/30-gzip.sb", &gzip)
+        })
+        .start();
+    let guest = &mut nest.guest;
+    activate(guest, "40-x.sb");
+    let before = (traces(guest), state(guest));
+    // Alone; kept, which must copy nothing to the medium; after one that can be read.
+    sh(guest, &format!("mkdir /home/me; cp {OPTIONAL}/20-lzma.sb /home/me/"));
+    for words in [
+        format!("activate {OPTIONAL}/20-lzma.sb"),
+        "activate --keep /home/me/20-lzma.sb".to_owned(),
+        format!("activate {OPTIONAL}/30-gzip.sb {OPTIONAL}/20-lzma.sb"),
+    ] {
+        let said = refused(guest, &words);
+        assert!(
+            said.contains("20-lzma.sb: it is compressed with lzma, which this kernel cannot read"),
+            "{words}: {said}"
+        );
+        assert!(said.contains("hint: unpack it with unsquashfs"), "{said}");
+        assert_eq!(traces(guest), before.0, "{words}");
+        assert!(!guest.exists("/run/initramfs/memory/activated/20-lzma.sb"), "{words}");
+        assert!(!guest.exists("/run/initramfs/memory/data/livekit/modules/20-lzma.sb"), "{words}");
+    }
+    assert_eq!(state(guest), before.1);
+    // Asked for the first time, the kernel has this one.
+    activate(guest, "30-gzip.sb");
+    assert_eq!(guest.read("/usr/share/gzip"), "gzip");
+}

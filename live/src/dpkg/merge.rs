@@ -1,9 +1,10 @@
 //! What a database of dpkg has to say while certain bundles are active.
 
-use super::pieces::{Form, Id, Index, Piece, body, ended, field, is_installed};
+use super::pieces::{Form, Id, Index, Piece, body, ended, field, is_absent, is_installed};
 
 /// A field of a fragment's paragraph: the version that the package has in the base the bundle was made on. The paragraph
-/// takes the place of that one, and of no other.
+/// takes the place of that one, and of no other. In one of a package that is not installed it tells that the bundle hides the
+/// package's files: of that version, in the base or in a bundle below.
 pub const REPLACES: &str = "Livekit-Replaces";
 
 /// What an active bundle brings to a database.
@@ -71,6 +72,8 @@ struct Wanted {
     replaces: Option<Vec<u8>>,
     bundles: Vec<String>,
     whole: bool,
+    /// Whether the package is to be away: where the base does not have it, there is nothing to say.
+    away: bool,
     done: bool,
 }
 
@@ -130,6 +133,7 @@ impl<'a> Merging<'a> {
         let found = self.find(&id);
         let wanted = self.wanted.iter().position(|wanted| !wanted.done && wanted.id.excludes(&id));
         match found {
+            None if entry.state == State::Merged && is_absent(&entry.text) => self.kept_away(entry, wanted),
             Some(place)
                 if entry.state == State::Merged && self.form.same(self.pieces[place].text, &entry.text) =>
             {
@@ -157,14 +161,16 @@ impl<'a> Merging<'a> {
 
     /// A piece that was merged and is still as it was.
     fn ours(&mut self, entry: &Entry, place: usize, wanted: Option<usize>) {
+        let wanted = wanted.filter(|&wanted| !self.wanted[wanted].away || entry.replaced.is_some());
         let Some(wanted) = wanted else {
-            self.merged.removed.push(self.name(place));
+            let name = self.name(place);
+            let shown_again = !is_installed(&entry.text) && self.form == Form::Paragraphs;
+            if shown_again { &mut self.merged.added } else { &mut self.merged.removed }.push(name);
             self.fates[place] = entry.replaced.clone().map_or(Fate::Goes, Fate::Becomes);
             return;
         };
         if !self.form.same(&self.wanted[wanted].text, &entry.text) {
-            self.merged.added.push(self.name(place));
-            self.fates[place] = Fate::Becomes(self.wanted[wanted].text.clone());
+            self.take_place(wanted, place);
         }
         self.remember(wanted, State::Merged, entry.replaced.clone());
     }
@@ -177,6 +183,9 @@ impl<'a> Merging<'a> {
                 continue;
             }
             let Some(place) = self.find(&wanted.id) else {
+                if wanted.away {
+                    continue;
+                }
                 self.appended.push(wanted.text.clone());
                 self.merged.added.push(String::from_utf8_lossy(&wanted.id.name).into_owned());
                 self.remember(index, State::Merged, None);
@@ -184,9 +193,10 @@ impl<'a> Merging<'a> {
             };
             let there = self.pieces[place].text;
             if wanted.replaces.is_some() && wanted.replaces.as_deref() == field(there, "Version") {
-                self.fates[place] = Fate::Becomes(wanted.text.clone());
-                self.merged.added.push(self.name(place));
+                self.take_place(index, place);
                 self.remember(index, State::Merged, Some(ended(body(there)).into_owned()));
+            } else if wanted.away {
+                // Another version than that one, and so not hidden.
             } else if untouched && wanted.whole && self.form.same(there, &wanted.text) {
                 self.remember(index, State::Merged, None);
             } else {
@@ -200,6 +210,30 @@ impl<'a> Merging<'a> {
         wanted.done = true;
         let (bundles, text) = (wanted.bundles.clone(), wanted.text.clone());
         self.merged.entries.push(Entry { state, bundles, text, replaced });
+    }
+
+    /// Puts what is wanted in the place of what is there.
+    fn take_place(&mut self, wanted: usize, place: usize) {
+        let name = self.name(place);
+        let Wanted { text, away, .. } = &self.wanted[wanted];
+        if *away { &mut self.merged.removed } else { &mut self.merged.added }.push(name);
+        // dpkg forgets what is not installed at all with its next change.
+        self.fates[place] = if is_absent(text) { Fate::Goes } else { Fate::Becomes(text.clone()) };
+    }
+
+    /// A package of the base that a bundle keeps away. Its paragraph is not there.
+    fn kept_away(&mut self, entry: &Entry, wanted: Option<usize>) {
+        let text = wanted.map(|wanted| &self.wanted[wanted].text).or(entry.replaced.as_ref());
+        if let Some(text) = text.filter(|text| !is_absent(text)) {
+            if is_installed(text) {
+                let name = field(text, "Package").unwrap_or_default();
+                self.merged.added.push(String::from_utf8_lossy(name).into_owned());
+            }
+            self.appended.push(text.clone());
+        }
+        if let Some(wanted) = wanted {
+            self.remember(wanted, State::Merged, entry.replaced.clone());
+        }
     }
 
     fn name(&self, place: usize) -> String {
@@ -247,26 +281,19 @@ fn wanted(form: Form, fragments: &[Fragment]) -> Vec<Wanted> {
         for piece in form.pieces(&fragment.text) {
             let Some(id) = piece.id else { continue };
             let paragraph = form == Form::Paragraphs;
-            if paragraph && !is_installed(piece.text) {
+            let replaces = if paragraph { field(piece.text, REPLACES).map(<[u8]>::to_vec) } else { None };
+            let away = paragraph && !is_installed(piece.text);
+            if away && replaces.is_none() {
                 continue;
             }
-            let replaces = if paragraph { field(piece.text, REPLACES).map(<[u8]>::to_vec) } else { None };
             let text = ended(&without_field(body(piece.text), REPLACES)).into_owned();
-            let whole = fragment.whole;
-            match places.named(&id).iter().copied().find(|&place| found[place].id.excludes(&id)) {
-                Some(place) => {
-                    let mut bundles = std::mem::take(&mut found[place].bundles);
-                    if !bundles.contains(&fragment.bundle) {
-                        bundles.push(fragment.bundle.clone());
-                    }
-                    // Taken out of the base by one, it is so for those above.
-                    let replaces = replaces.or(found[place].replaces.take());
-                    found[place] = Wanted { id, text, replaces, bundles, whole, done: false };
-                }
+            let bundles = vec![fragment.bundle.clone()];
+            let new = Wanted { id, text, replaces, bundles, whole: fragment.whole, away, done: false };
+            match places.named(&new.id).iter().copied().find(|&place| found[place].id.excludes(&new.id)) {
+                Some(place) => over(&mut found[place], new),
                 None => {
-                    places.put(&id, found.len());
-                    let bundles = vec![fragment.bundle.clone()];
-                    found.push(Wanted { id, text, replaces, bundles, whole, done: false });
+                    places.put(&new.id, found.len());
+                    found.push(new);
                 }
             }
         }
@@ -274,7 +301,30 @@ fn wanted(form: Form, fragments: &[Fragment]) -> Vec<Wanted> {
     found
 }
 
-fn without_field(paragraph: &[u8], name: &str) -> Vec<u8> {
+/// Lays what a higher fragment has over what a lower one wants.
+fn over(lower: &mut Wanted, mut new: Wanted) {
+    if new.away && !lower.away {
+        let version = field(&lower.text, "Version");
+        let meant = [version, lower.replaces.as_deref()].contains(&new.replaces.as_deref());
+        // Another version has other files.
+        if !meant {
+            return;
+        }
+        new.replaces = lower.replaces.take().or(new.replaces);
+    } else {
+        if !lower.away && !new.away {
+            let below = std::mem::take(&mut lower.bundles);
+            new.bundles.retain(|name| !below.contains(name));
+            new.bundles.splice(0..0, below);
+        }
+        // Taken out of the base by one, it is so for those above.
+        new.replaces = new.replaces.or(lower.replaces.take());
+    }
+    *lower = new;
+}
+
+/// A paragraph without the lines of a field.
+pub fn without_field(paragraph: &[u8], name: &str) -> Vec<u8> {
     let lines = paragraph.split_inclusive(|&b| b == b'\n');
     lines.filter(|line| field(line, name).is_none()).collect::<Vec<_>>().concat()
 }

@@ -7,6 +7,7 @@
 mod fragments;
 mod lock;
 mod merge;
+mod own;
 mod pieces;
 mod record;
 #[cfg(test)]
@@ -19,9 +20,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-pub use fragments::{FRAGMENTS, form, fragment_of};
+pub use fragments::{ByDatabase, FRAGMENTS, form, fragment_of};
 pub use lock::Lock;
 pub use merge::{Earlier, Entry, Fragment, Merged, REPLACES, State, merge};
+pub use own::{Own, laid_over, own};
 pub use pieces::{Form, Id, Piece, field, is_installed};
 
 use crate::error::{AtPath, Error, Result};
@@ -46,6 +48,12 @@ pub struct Changed {
 struct Database {
     path: PathBuf,
     text: Vec<u8>,
+}
+
+/// What was merged into each database of the changes in `changes`, the folder that holds `upper`; and whether a merge may be
+/// under way.
+pub fn merged_into(changes: &Path) -> Result<(ByDatabase<Entry>, bool)> {
+    Record::read(&changes.join(RECORD)).map(|record| (record.databases, record.pending))
 }
 
 /// Makes dpkg's databases in `root` show what is there with exactly `bundles` active: names and mounts, lowest first.

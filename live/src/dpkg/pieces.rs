@@ -135,7 +135,16 @@ pub fn field<'a>(paragraph: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Whether the package is there, by its field `Status: WANT FLAG STATE`.
 pub fn is_installed(paragraph: &[u8]) -> bool {
-    field(paragraph, "Status").and_then(|status| status.rsplit(|&b| b == b' ').next()).is_some_and(installed)
+    state(paragraph).is_some_and(installed)
+}
+
+/// Whether nothing of the package is there, not even its configuration files.
+pub fn is_absent(paragraph: &[u8]) -> bool {
+    state(paragraph) == Some(b"not-installed")
+}
+
+fn state(paragraph: &[u8]) -> Option<&[u8]> {
+    field(paragraph, "Status")?.rsplit(|&b| b == b' ').next()
 }
 
 /// Triggers under way do not make a package less installed.

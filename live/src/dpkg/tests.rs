@@ -209,3 +209,151 @@ fn any_order_ends_where_it_began() {
         assert!(last.entries.is_empty());
     }
 }
+
+/// Packages in words, as [`status`] has them, with marks: `-` in front for one that is to be away or is, `!` for one with
+/// configuration files left, `/` before the version whose place is taken.
+fn marked(words: &str) -> String {
+    let paragraph = |word: &str| {
+        let (word, replaces) =
+            word.split_once('/').map_or((word, None), |(word, version)| (word, Some(version)));
+        let name = word.trim_start_matches(['-', '!']);
+        let (name, version) = name.split_once('=').unwrap_or((name, ""));
+        let text = match &word[..1] {
+            "-" => format!("Status: purge ok not-installed\nPackage: {name}\nArchitecture: amd64\n"),
+            "!" => package(name, version).replace("install ok installed", "deinstall ok config-files"),
+            _ => package(name, version),
+        };
+        text + &replaces.map_or_else(String::new, |version| format!("{REPLACES}: {version}\n"))
+    };
+    words.split_whitespace().map(paragraph).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_bundle_that_removes_keeps_away_what_it_hides() {
+    let bundles =
+        [("20", "v=1 b=2/1 x=1"), ("30", "w=1 x=2"), ("80", "-a/1 -b/1 -v/1 -x/1 !c=1/1 -none/1 -d/9")];
+    let base = status("a=1 b=1 c=1 d=1");
+    for (on, expected) in [
+        ("20", "a=1 b=2 c=1 d=1 v=1 x=1"),
+        ("80", "!c=1 d=1"),
+        ("20 80", "!c=1 d=1"),
+        // A version that the bundle does not hide.
+        ("20 30 80", "!c=1 d=1 w=1 x=2"),
+        ("30 80", "!c=1 d=1 w=1 x=2"),
+        ("80 20", "!c=1 b=2 d=1 v=1 x=1"),
+    ] {
+        let fragments = |names: &[&str]| -> Vec<Fragment> {
+            let of =
+                |name: &str| fragment(name, &marked(bundles.iter().find(|(n, _)| *n == name).unwrap().1));
+            names.iter().map(|name| of(name)).collect()
+        };
+        let on: Vec<&str> = on.split(' ').collect();
+        let sorted = |text: &[u8]| {
+            let words = words(text);
+            let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            words.sort();
+            words.join(" ")
+        };
+        // At once; then each of them gone for a time, and all gone.
+        let mut merged = run(base.as_bytes(), &fragments(&on), &[]);
+        assert_eq!(sorted(&merged.text), expected, "{on:?}");
+        for off in &on {
+            let others: Vec<&str> = on.iter().copied().filter(|name| name != off).collect();
+            let without = run(&merged.text, &fragments(&others), &merged.entries);
+            let direct = run(base.as_bytes(), &fragments(&others), &[]);
+            assert_eq!(sorted(&without.text), sorted(&direct.text), "{on:?} without {off}");
+            merged = run(&without.text, &fragments(&on), &without.entries);
+            assert_eq!(sorted(&merged.text), expected, "{on:?} after {off} was gone");
+            let again = run(&merged.text, &fragments(&on), &merged.entries);
+            assert_eq!((&again.text, &again.entries), (&merged.text, &merged.entries));
+            assert!(again.added.is_empty() && again.removed.is_empty(), "{again:?}");
+        }
+        let last = run(&merged.text, &[], &merged.entries);
+        assert_eq!(sorted(&last.text), sorted(base.as_bytes()), "{on:?}");
+        assert!(last.entries.is_empty());
+    }
+    // The user installs it nevertheless.
+    let bundle = [fragment("80", &marked("-a/1"))];
+    let away = run(base.as_bytes(), &bundle, &[]);
+    assert_eq!(away.removed, ["a"]);
+    let back = run(base.as_bytes(), &bundle, &away.entries);
+    assert_eq!((back.text.as_slice(), back.entries[0].state), (base.as_bytes(), State::Others));
+}
+
+#[test]
+fn what_of_a_database_is_the_users() {
+    // Of a base with these fragments, the database of the session, and what is the user's of it.
+    for (base, active, session, expected) in [
+        ("a=1", "", "a=1", ""),
+        ("a=1 b=1", "", "a=1 b=2 n=1", "b=2/1 n=1"),
+        ("a=1 b=1 c=1", "", "a=1 !c=1", "-b/1 !c=1/1"),
+        ("!a=1 b=1", "", "a=1 b=1 !n=1", "a=1/1"),
+        // What bundles brought is theirs, unless the user changed it.
+        ("a=1", "20:v=1,w=1", "a=1 v=1 w=1", ""),
+        ("a=1", "20:v=1,w=1", "a=1 n=1 v=2 w=1", "n=1 v=2"),
+        ("a=1", "20:v=1,w=1", "a=1 !w=1", "-v/1 -w/1"),
+        ("a=1", "20:b=2/1 80:-a/1", "", ""),
+        ("a=1 b=1", "20:b=2/1", "a=1 b=2", ""),
+        ("a=1 b=1", "20:b=2/1", "a=1 b=3", "b=3/1"),
+        // Back to the base's own.
+        ("a=1 b=1", "20:b=2/1", "a=1 b=1", "b=1/1"),
+        ("a=1 b=1", "80:-a/1", "a=1 b=1", "a=1/1"),
+        ("a=1 b=1", "80:-a/1", "b=1", ""),
+        ("a=1 b=1", "20:b=2/1", "a=1", "-b/1"),
+    ] {
+        let fragments: Vec<Fragment> = active
+            .split_whitespace()
+            .map(|bundle| bundle.split_once(':').unwrap())
+            .map(|(name, words)| fragment(name, &marked(&words.replace(',', " "))))
+            .collect();
+        let base = marked(base).into_bytes();
+        let merged = run(&base, &fragments, &[]);
+        let session =
+            if active == "20:b=2/1 80:-a/1" { merged.text.clone() } else { marked(session).into_bytes() };
+        // With the record of before the change, and with that of a switch after it.
+        let switched = run(&session, &fragments, &merged.entries);
+        let is_ambiguous = expected == "b=1/1";
+        for entries in [&merged.entries, &switched.entries] {
+            if is_ambiguous && entries == &switched.entries {
+                continue;
+            }
+            let earlier = Earlier { entries, ..Earlier::default() };
+            let found = own(Form::Paragraphs, &session, &base, earlier);
+            let context = format!("{base:?} {active} {session:?}");
+            assert_eq!(String::from_utf8_lossy(&found.text), marked(expected), "{context}");
+            assert!(found.gone.is_empty() && found.unfinished.is_empty(), "{context}");
+        }
+    }
+    // Held; and not installed to the end.
+    let base = status("a=1 b=1");
+    let session = status("a=1 b=1 c=1")
+        .replacen("install ok", "hold ok", 1)
+        .replace(&package("c", "1"), &package("c", "1").replace("ok installed", "ok half-configured"));
+    let found = own(Form::Paragraphs, session.as_bytes(), base.as_bytes(), Earlier::default());
+    let held = package("a", "1").replace("install ok", "hold ok") + "Livekit-Replaces: 1\n";
+    assert_eq!(String::from_utf8_lossy(&found.text), held);
+    assert_eq!(found.unfinished, ["c"]);
+    let lines = own(Form::Lines(1), b"x\nn\n", b"x\ny\n", Earlier::default());
+    assert_eq!((lines.text.as_slice(), lines.gone), (&b"n\n"[..], vec![b"y\n".to_vec()]));
+}
+
+#[test]
+fn newer_saves_count_over_earlier_ones() {
+    for (earlier, newer, expected) in [
+        ("", "n=1", "n=1"),
+        ("n=1", "", "n=1"),
+        ("m=1 n=1", "n=2", "m=1 n=2"),
+        ("b=2/1", "b=3/1", "b=3/1"),
+        ("b=2/1", "b=3", "b=3/1"),
+        ("-c/1", "c=1/1", "c=1/1"),
+        ("b=2/1", "-b/2", "-b/1"),
+        ("n=1", "-n/1", "-n/1"),
+        ("-c/1 n=1", "m=1", "-c/1 n=1 m=1"),
+    ] {
+        let own = Own { text: marked(newer).into_bytes(), ..Own::default() };
+        let found = laid_over(Form::Paragraphs, marked(earlier).as_bytes(), &own);
+        assert_eq!(String::from_utf8_lossy(&found), marked(expected), "{earlier} {newer}");
+    }
+    let own = Own { text: b"n\n".to_vec(), gone: vec![b"y\n".to_vec()], unfinished: Vec::new() };
+    assert_eq!(laid_over(Form::Lines(1), b"x\ny\n", &own), b"x\nn\n");
+}

@@ -66,10 +66,10 @@ impl LoopDevice {
     fn attach_opened(file: &Path, backing: &File, flags: u32) -> Result<Self> {
         let control_path = "/dev/loop-control";
         let control =
-            OpenOptions::new().read(true).write(true).open(control_path).at("open", control_path)?;
+            OpenOptions::new().read(true).write(true).open(control_path).map_err(|e| none_free(file, e))?;
         // Another process may take the free device before us.
         for _ in 0..16 {
-            let number = free_number(&control).at("get a free loop device from", control_path)?;
+            let number = free_number(&control).map_err(|e| none_free(file, std::io::Error::from(e)))?;
             let path = PathBuf::from(format!("/dev/loop{number}"));
             let writable = flags & LO_FLAGS_READ_ONLY == 0;
             let device = match OpenOptions::new().read(true).write(writable).open(&path) {
@@ -88,13 +88,18 @@ impl LoopDevice {
                 }
             }
         }
-        Err(Error::at("attach", file, "every free loop device was taken by someone else"))
+        Err(none_free(file, "each was taken by somebody else just before"))
     }
 
     /// The device's node.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn none_free(file: &Path, why: impl std::fmt::Display) -> Error {
+    Error::at("attach", file, format!("there is no free loop device: /dev/loop-control: {why}"))
+        .hint("`losetup -D` frees those that nothing uses; the boot parameter max_loop=64 makes more")
 }
 
 fn configure(device: &File, backing: &File, name: &Path, flags: u32) -> rustix::io::Result<()> {

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use bundles::source::aufs;
-use bundles::{Bundle, BundleName};
+use bundles::{Bundle, BundleName, Compression, Superblock};
+use live::{layer, mounts};
 
 use crate::error::{AtPath, Error, Result, from_chain};
 
@@ -18,7 +19,7 @@ pub struct Checked {
     pub is_aufs: bool,
 }
 
-/// Reads the bundle's superblock and all of its names.
+/// Has the kernel look at the bundle, and reads its superblock and all of its names.
 pub fn bundle(file: &Path) -> Result<Checked> {
     let name = file.file_name().and_then(|n| n.to_str()).filter(|n| BundleName::parse(n).is_some());
     let name = name
@@ -28,11 +29,61 @@ pub fn bundle(file: &Path) -> Result<Checked> {
     if !about.is_file() {
         return Err(Error::at("activate", file, "it is not a file"));
     }
+    compressor(file, &at_work())?;
     let opened = Bundle::open(file).and_then(|bundle| Ok(aufs::is_aufs(bundle.tree()?)));
     let is_aufs = opened.map_err(|e| {
         from_chain(&e).hint("`livekit bundle verify FILE` looks through it; copy or download it again")
     })?;
     Ok(Checked { name, is_aufs })
+}
+
+/// Refuses a bundle of a compressor that this kernel does not have. Which it has is in no file that is always there; those
+/// `at_work`, of mounted bundles, it has, and of others it is asked with the bundle itself.
+fn compressor(file: &Path, at_work: &[Compression]) -> Result<()> {
+    // What is no bundle is told by those who read it.
+    let Some(used) = compression(file) else { return Ok(()) };
+    if at_work.contains(&used) {
+        return Ok(());
+    }
+    match layer::can_be_mounted(file) {
+        Err(error) if is_refused(&error.message()) => Err(unreadable(file, used, at_work)),
+        // Without a loop device it cannot be active; other faults of the bundle are told in more detail than the kernel does.
+        Err(error) if error.hint_text().is_some() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the kernel says that it lacks the compressor (`supported_squashfs_filesystem` in fs/squashfs/super.c).
+fn is_refused(message: &str) -> bool {
+    message.contains("compression. This is not supported")
+}
+
+fn unreadable(file: &Path, used: Compression, at_work: &[Compression]) -> Error {
+    let error =
+        Error::at("activate", file, format!("it is compressed with {used}, which this kernel cannot read"));
+    let ours = |&&it: &&Compression| !matches!(it, Compression::Lzma | Compression::Lzo);
+    let other = at_work.iter().find(ours).copied().unwrap_or(Compression::Gzip);
+    error.hint(match used {
+        // The command cannot read those either.
+        Compression::Lzma | Compression::Lzo => {
+            format!("unpack it with unsquashfs, then `livekit bundle pack --compressor {other} DIR NEW.sb`")
+        }
+        _ => format!("`livekit bundle convert --compressor {other} OLD.sb NEW.sb` packs it again"),
+    })
+}
+
+/// The compressors of what is mounted.
+fn at_work() -> Vec<Compression> {
+    let mounts = mounts::current().unwrap_or_default();
+    let bundles = mounts.iter().filter(|mount| mount.fs_type == "squashfs");
+    bundles.filter_map(|mount| compression(Path::new(&mount.source))).collect()
+}
+
+/// What an image is compressed with; nothing if it is none.
+fn compression(image: &Path) -> Option<Compression> {
+    let mut header = [0; Superblock::SIZE];
+    File::open(image).ok()?.read_exact(&mut header).ok()?;
+    Superblock::parse(&header).ok().map(|superblock| superblock.compression)
 }
 
 /// Folders whose files tell for which processor a bundle was made.
@@ -122,6 +173,29 @@ mod tests {
                 (found, expected) => panic!("{found:?}, not {expected:?}"),
             }
         }
+    }
+
+    #[test]
+    fn how_to_pack_again_what_the_kernel_cannot_read() {
+        for (used, at_work, hint) in [
+            (Compression::Zstd, vec![Compression::Xz, Compression::Gzip], "convert --compressor xz "),
+            (Compression::Lz4, vec![], "convert --compressor gzip "),
+            (
+                Compression::Lzma,
+                vec![Compression::Zstd],
+                "unsquashfs, then `livekit bundle pack --compressor zstd ",
+            ),
+            (Compression::Lzo, vec![Compression::Lzo], "pack --compressor gzip "),
+        ] {
+            let error = unreadable(Path::new("/a.sb"), used, &at_work);
+            let said = format!("/a.sb: it is compressed with {used}, which this kernel cannot read");
+            assert!(error.message().ends_with(&said), "{error}");
+            assert!(error.hint_text().is_some_and(|text| text.contains(hint)), "{error}");
+        }
+        let kernels = "cannot mount /dev/loop0 (squashfs) on /a.sb: Invalid argument (os error 22) \
+            (squashfs: Filesystem uses \"lzma\" compression. This is not supported)";
+        assert!(is_refused(kernels));
+        assert!(!is_refused("cannot mount /dev/loop0 (squashfs) on /a.sb: Invalid argument (os error 22)"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::bundle::Compressing;
   One bundle of two earlier saves and what has changed since:
       sudo livekit savechanges 80-all.sb --merge 80-mine.sb 81-more.sb
   The changes of another session:
-      sudo livekit savechanges --changes /media/stick/changes/1/upper old.sb
+      sudo livekit savechanges --changes /media/stick/changes/1/upper --base 00-core.sb old.sb
 
 The answer on standard output is the path of the bundle; what was left out is said on standard error.
 
@@ -70,6 +70,12 @@ pub struct SaveChanges {
     /// The changes: the upper folder of an overlay [default: those of the running system]
     #[arg(long, value_name = "DIR")]
     pub changes: Option<PathBuf>,
+
+    /// What the changes of --changes lie over: its bundles, or directories, the lowest first [repeatable]
+    ///
+    /// Needed where packages were installed: which of them are new is seen by comparing with dpkg's database there.
+    #[arg(long, value_name = "FILE.sb", requires = "changes")]
+    pub base: Vec<PathBuf>,
 
     #[command(flatten)]
     pub compressing: Compressing,

@@ -15,7 +15,7 @@ use live::layout::{KIT_NAME_FILE, MEDIUM};
 
 use self::contents::{Content, Item, lengths, pattern_of, tree};
 use super::build_iso::with_disk_hint;
-use super::savechanges::{Rules, SaveOptions, pack_changes, running_changes};
+use super::savechanges::{Rules, SaveOptions, pack_changes, running_base, running_changes};
 use crate::activation::System;
 use crate::activation::stack::{Origin, Stacked};
 use crate::activation::system::{in_ramfs, live_folder};
@@ -189,6 +189,7 @@ impl Gathering<'_> {
             rules: Rules::new(&[], &own, changes.with_secrets)?,
             merge: Vec::new(),
             below: Vec::new(),
+            base: running_base(&[])?,
             pack: PackOptions {
                 compressor: self.settings.compressor,
                 block_size: self.settings.block_size,

@@ -9,7 +9,8 @@ use bundles::{Source, Superblock, Tree};
 use live::mounts;
 
 use super::rules::is_whiteout;
-use crate::activation::stack;
+use crate::activation::System;
+use crate::activation::stack::{self, Origin};
 use crate::error::{AtPath, Result};
 
 /// The mounted bundles of the running system but those of `merged`, which become one.
@@ -26,6 +27,14 @@ pub fn running(merged: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let others =
         mounted.filter(|mount| !header(Path::new(&mount.source)).is_ok_and(|it| known.contains(&it)));
     Ok(others.map(|mount| mount.path).collect())
+}
+
+/// The mounts of the boot's bundles, the lowest first, but those of `merged`. Hidden ones count: /var shows them.
+pub fn of_the_boot(merged: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let known: Vec<Vec<u8>> = merged.iter().map(|path| header(path)).collect::<Result<_>>()?;
+    let boot = System::look()?.stack()?.into_iter().filter(|bundle| bundle.origin == Origin::Boot);
+    let others = boot.filter(|bundle| !header(Path::new(&bundle.device)).is_ok_and(|it| known.contains(&it)));
+    Ok(others.map(|bundle| bundle.mount).collect())
 }
 
 /// What tells a bundle from others: when it was made, of how many files, where its tables are.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bundles::source::{self, aufs};
 use bundles::{Bundle, ContentId, Contents, Kind, NodeId, Source, Tree, Wanted};
 
+use super::packages::Packages;
 use super::rules::{Rules, Verdict, What};
 use super::secrets;
 use super::survey::Survey;
@@ -34,16 +35,19 @@ pub fn gather(upper: &Path, options: &SaveOptions, output: &Output) -> Result<Ga
     check(upper)?;
     let mut survey = Survey::default();
     let step = output.step(format!("Looking through {}", upper.display()));
+    let mut packages = Packages::new(upper, &options.base, &options.rules)?;
     let mut sources = Vec::new();
     for path in &options.merge {
-        sources.push(earlier(path, &options.rules, &mut survey)?);
+        sources.push(earlier(path, &options.rules, &mut packages, &mut survey)?);
     }
+    packages.changes(upper)?;
     sources.push(changes(upper, &options.rules, &mut survey)?);
     for source in &mut sources {
         keep_keys_back(source, &options.rules, &mut survey)?;
     }
     let removed = below::names(&sources);
-    let mut source = source::merge(sources).map_err(|error| from_source(&error))?;
+    let source = source::merge(sources).map_err(|error| from_source(&error))?;
+    let mut source = packages.put_into(source, output)?;
     below::take_out_idle(&mut source.tree, &removed, &options.below);
     if !survey.keep(&source.tree) {
         return Err(Error::new(format!("there is nothing to save in {}", upper.display()))
@@ -128,12 +132,13 @@ fn what(about: &Metadata) -> What {
 }
 
 /// An earlier save, without what is left out now.
-fn earlier(path: &Path, rules: &Rules, survey: &mut Survey) -> Result<Source> {
+fn earlier(path: &Path, rules: &Rules, packages: &mut Packages<'_>, survey: &mut Survey) -> Result<Source> {
     let mut source = Bundle::open(path).and_then(source::bundle).map_err(|error| from_bundle(&error))?;
     if aufs::is_aufs(&source.tree) {
         return Err(Error::new(format!("{} has whiteouts of aufs", path.display()))
             .hint("`livekit bundle convert OLD.sb NEW.sb` makes one of it that can be merged"));
     }
+    packages.earlier(path, &mut source)?;
     let mut out: Vec<PathBuf> = Vec::new();
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut seen = HashSet::new();

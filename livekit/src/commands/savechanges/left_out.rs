@@ -16,6 +16,7 @@ const MACHINE: &str = "this machine's, or this run's";
 const GENERATED: &str = "generated files";
 const TRASH: &str = "deleted already";
 const LOCK: &str = "locks of running programs";
+const DATABASE: &str = "dpkg's whole databases";
 const SAVE: &str = "earlier saves";
 
 /// Sockets, wherever they are: nothing is behind one without the program that made it.
@@ -79,6 +80,15 @@ pub const LEFT_OUT: &[Entry] = &[
     ("/var/lib/xkb/*.xkm", GENERATED),
     ("/var/backups/*", GENERATED),
     ("/var/lib/dpkg/*-old", GENERATED),
+    // A save has fragments of them instead.
+    ("/var/lib/dpkg/status", DATABASE),
+    ("/var/lib/dpkg/available", DATABASE),
+    ("/var/lib/dpkg/diversions", DATABASE),
+    ("/var/lib/dpkg/statoverride", DATABASE),
+    ("/var/lib/dpkg/triggers/*", DATABASE),
+    ("/var/lib/dpkg/updates/*", DATABASE),
+    ("/var/lib/dpkg/info/format", DATABASE),
+    ("/var/lib/dpkg/cmethopt", DATABASE),
     ("**/lib/modules/*/modules.*.bin", GENERATED),
     ("**/lib/modules/*/modules.alias", GENERATED),
     ("**/lib/modules/*/modules.dep", GENERATED),

@@ -3,6 +3,8 @@
 mod below;
 mod gather;
 mod left_out;
+mod lower;
+mod packages;
 mod report;
 mod rules;
 mod secrets;
@@ -31,6 +33,9 @@ pub struct SaveOptions {
     /// Folders with what the bundles below the save have, such as their mounts. Of names that an earlier save had and a
     /// later one removed, only those there need a mark. Empty if it is not known: then all have one.
     pub below: Vec<PathBuf>,
+    /// What the changes lie over, the lowest first: mounts, directories, bundle files. Their dpkg databases tell which packages
+    /// are the user's. Empty if it is not known.
+    pub base: Vec<PathBuf>,
     /// How the bundle is made. One that is there is never replaced, whatever this says.
     pub pack: PackOptions,
 }
@@ -46,6 +51,15 @@ pub struct Saved {
 /// The changes of the running system: what an overlay's upper has.
 pub fn running_changes() -> PathBuf {
     PathBuf::from(format!("{}{}/upper", layout::SAVED_RAMFS, layout::CHANGES))
+}
+
+/// The bundles of the boot that the changes of the running system lie over, the lowest first, but those of `merged`.
+pub fn running_base(merged: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    // What is no live system is told when the changes are looked for.
+    if !running_changes().exists() {
+        return Ok(Vec::new());
+    }
+    below::of_the_boot(merged)
 }
 
 /// Packs the changes in `upper`, above earlier saves, into the bundle `target`, which must not be there. Files that
@@ -73,7 +87,8 @@ pub fn savechanges(flags: &SaveChanges, output: &Output) -> Result<Ending, Failu
         Some(upper) => (upper.clone(), Vec::new()),
         None => (running_changes(), below::running(&flags.merge)?),
     };
-    let options = SaveOptions { rules, merge: flags.merge.clone(), below, pack };
+    let base = if flags.changes.is_none() { running_base(&flags.merge)? } else { flags.base.clone() };
+    let options = SaveOptions { rules, merge: flags.merge.clone(), below, base, pack };
     if flags.dry_run {
         let survey = gather(&upper, &options, output)?.survey;
         output.answer(if flags.json {

@@ -8,6 +8,7 @@ use rustix::fs::{XattrFlags, setxattr};
 
 use crate::place::{Place, noise};
 
+mod packages;
 mod trouble;
 
 /// Like `live::overlay::OPTIONS`: an upper that needs nothing from its lower.

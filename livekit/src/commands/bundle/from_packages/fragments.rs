@@ -1,10 +1,9 @@
 //! What the packages added to dpkg's databases, as fragments in the bundle.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use live::dpkg::{self, FRAGMENTS, Form, HOME, Id, REPLACES, field, is_installed};
+use live::dpkg::{self, Earlier, FRAGMENTS, HOME};
 
 use crate::error::{AtPath, Result};
 
@@ -24,7 +23,7 @@ pub fn write(base: &Path, union: &Path) -> Result<()> {
     for database in databases {
         let Some(form) = dpkg::form(&database) else { continue };
         let (before, after) = (read(&base.join(HOME).join(&database))?, read(&home.join(&database))?);
-        let text = added(form, &before, &after);
+        let text = dpkg::own(form, &after, &before, Earlier::default()).text;
         if text.is_empty() {
             continue;
         }
@@ -43,51 +42,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// What `after` has and `before` has not. A package in another version says which one it takes the place of.
-fn added(form: Form, before: &[u8], after: &[u8]) -> Vec<u8> {
-    let old = form.pieces(before);
-    let mut known: HashMap<&[u8], Vec<(&Id, &[u8])>> = HashMap::new();
-    for piece in &old {
-        if let Some(id) = &piece.id {
-            known.entry(&id.name).or_default().push((id, piece.text));
-        }
-    }
-    let mut text = Vec::new();
-    for piece in form.pieces(after) {
-        let Some(id) = &piece.id else { continue };
-        if form == Form::Paragraphs && !is_installed(piece.text) {
-            continue;
-        }
-        let there = known.get(id.name.as_slice());
-        let there = there.and_then(|known| known.iter().find(|(other, _)| other.excludes(id)));
-        let replaced = match there {
-            // Reports of triggers and the like change paragraphs of the base.
-            Some((_, before)) if is_installed(before) && version(before) == version(piece.text) => continue,
-            Some(_) if form != Form::Paragraphs => continue,
-            Some((_, before)) => version(before),
-            None => None,
-        };
-        let start = piece.text.iter().position(|&byte| byte != b'\n').unwrap_or_default();
-        if form == Form::Paragraphs && !text.is_empty() {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(&piece.text[start..]);
-        if let Some(replaced) = replaced {
-            text.extend_from_slice(format!("{REPLACES}: ").as_bytes());
-            text.extend_from_slice(replaced);
-            text.push(b'\n');
-        }
-    }
-    text
-}
-
-fn version(paragraph: &[u8]) -> Option<&[u8]> {
-    field(paragraph, "Version")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use live::dpkg::Form;
+
+    fn added(form: Form, before: &[u8], after: &[u8]) -> Vec<u8> {
+        dpkg::own(form, after, before, Earlier::default()).text
+    }
 
     #[test]
     fn what_is_new() {
