@@ -9,6 +9,8 @@ use live::log;
 use live::steps::Step;
 use live::union::Union;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "sessions ask with it"))]
+mod console;
 mod drivers;
 mod early;
 mod finish;
