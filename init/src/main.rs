@@ -9,6 +9,8 @@ use live::steps::Step;
 use live::union::Union;
 
 mod changes;
+#[cfg_attr(not(test), expect(dead_code, reason = "sessions ask with it"))]
+mod console;
 mod drivers;
 mod early;
 mod finish;

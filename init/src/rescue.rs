@@ -2,7 +2,6 @@
 //! ends and never restarts the machine by itself.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -14,6 +13,8 @@ use live::log;
 use live::options::BootOptions;
 use live::steps::Step;
 use rustix::process::{WaitOptions, wait};
+
+use crate::console::Consoles;
 
 /// Makes a panic, which would end PID 1 and so the kernel, a failed boot like any other. One in a thread that loads
 /// drivers costs those drivers.
@@ -39,9 +40,9 @@ pub fn break_before(step: Step, options: &BootOptions) {
         log::warning(format_args!("there is no shell: the build host had no static busybox"));
         return;
     }
-    let consoles = consoles();
-    say(&consoles, &format!("\n{text}\n"));
-    let mut shells: Vec<Child> = consoles.iter().filter_map(|console| start_shell(console)).collect();
+    let consoles = Consoles::open();
+    consoles.say(&format!("\n{text}\n"));
+    let mut shells: Vec<Child> = consoles.paths().filter_map(start_shell).collect();
     // The first shell that is left lets the boot go on; the others would hold the consoles.
     while !shells.is_empty() && !shells.iter_mut().any(|shell| matches!(shell.try_wait(), Ok(Some(_)))) {
         sleep(Duration::from_millis(100));
@@ -60,24 +61,22 @@ pub fn after(error: &Error) -> ! {
     }
     let allowed = fs::read_to_string("/proc/cmdline").map_or(true, |line| BootOptions::parse(&line).rescue);
     let shell = Path::new(BUSYBOX).exists();
-    let consoles = consoles();
+    let consoles = Consoles::open();
+    // A panic while a question stood has left them without echo.
+    consoles.make_sane();
     if !allowed || !shell {
         let why = if allowed { "there is no rescue shell in this initramfs" } else { "rescue=off" };
-        say(
-            &consoles,
-            &format!("\nThe live system did not start ({why}). The reason is above; switch off when read.\n"),
-        );
+        consoles.say(&format!(
+            "\nThe live system did not start ({why}). The reason is above; switch off when read.\n"
+        ));
         wait_forever();
     }
-    say(
-        &consoles,
-        &format!(
-            "\nThe live system did not start:\n{error}\nThis is a rescue shell. dmesg shows the boot, \
-             /sys/class/block has the disks, 'reboot -f' restarts.\n"
-        ),
-    );
+    consoles.say(&format!(
+        "\nThe live system did not start:\n{error}\nThis is a rescue shell. dmesg shows the boot, \
+         /sys/class/block has the disks, 'reboot -f' restarts.\n"
+    ));
     loop {
-        let shells: Vec<Child> = consoles.iter().filter_map(|console| start_shell(console)).collect();
+        let shells: Vec<Child> = consoles.paths().filter_map(start_shell).collect();
         if shells.is_empty() {
             wait_forever();
         }
@@ -88,43 +87,8 @@ pub fn after(error: &Error) -> ! {
     }
 }
 
-/// The consoles the kernel writes to, such as tty0 and ttyS0.
-fn consoles() -> Vec<String> {
-    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-    let mut names: Vec<String> = active
-        .split_ascii_whitespace()
-        // The virtual console in front has a name of its own that can be a controlling terminal.
-        .map(|name| if name == "tty0" { "tty1" } else { name })
-        .map(|name| format!("/dev/{name}"))
-        .filter(|path| Path::new(path).exists())
-        .collect();
-    if names.is_empty() {
-        names.push("/dev/console".to_owned());
-    }
-    // A machine without a screen is looked at by its serial line, whether or not the kernel was told of it.
-    let serial = "/dev/ttyS0".to_owned();
-    if has_serial_line() && !names.contains(&serial) {
-        names.push(serial);
-    }
-    names
-}
-
-/// Whether ttyS0 is a port that is there: the driver makes nodes for some that are not, whose type is 0
-/// (linux/serial.h, PORT_UNKNOWN).
-fn has_serial_line() -> bool {
-    fs::read_to_string("/sys/class/tty/ttyS0/type").is_ok_and(|kind| kind.trim() != "0")
-}
-
-fn say(consoles: &[String], text: &str) {
-    for console in consoles {
-        if let Ok(mut console) = OpenOptions::new().write(true).open(console) {
-            let _ = console.write_all(text.as_bytes());
-        }
-    }
-}
-
 /// Starts a shell that owns the terminal `console`, so that job control and Ctrl-C work.
-fn start_shell(console: &str) -> Option<Child> {
+fn start_shell(console: &Path) -> Option<Child> {
     let open =
         |write: bool| -> std::io::Result<File> { OpenOptions::new().read(true).write(write).open(console) };
     let terminal = open(true).and_then(|t| Ok((t.try_clone()?, t.try_clone()?, t)));
@@ -141,7 +105,7 @@ fn start_shell(console: &str) -> Option<Child> {
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors))
         .spawn()
-        .map_err(|e| log::error(format_args!("no shell on {console}: {e}")))
+        .map_err(|e| log::error(format_args!("no shell on {}: {e}", console.display())))
         .ok()
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Syslog priorities (RFC 5424) that we use.
@@ -41,6 +42,34 @@ pub fn to_kernel(program: &'static str) {
 /// Gives the kernel its limit on messages from user space back.
 pub fn restore_limit() {
     let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "ratelimit\n");
+}
+
+/// What the kernel shows on its consoles, in the first number of this file.
+pub const CONSOLE_LEVELS: &str = "/proc/sys/kernel/printk";
+
+/// The kernel's consoles kept quiet but for emergencies, as long as this lives, so that messages do not tear what else
+/// is written there. `dmesg` has them all the same.
+#[must_use]
+pub struct Quiet {
+    file: PathBuf,
+    before: Option<u8>,
+}
+
+impl Quiet {
+    /// Lowers the level in `file`, which is [`CONSOLE_LEVELS`]. Where that fails, messages are shown as before.
+    pub fn from(file: &Path) -> Self {
+        let before = std::fs::read_to_string(file).ok().and_then(|levels| shown_below(&levels));
+        let before = before.filter(|level| *level > 1 && std::fs::write(file, "1\n").is_ok());
+        Self { file: file.to_owned(), before }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(level) = self.before {
+            let _ = std::fs::write(&self.file, format!("{level}\n"));
+        }
+    }
 }
 
 /// Something failed.
@@ -98,7 +127,7 @@ pub fn to_console(text: fmt::Arguments<'_>) {
 /// Whether the kernel's console shows only what is more urgent: the first number of /proc/sys/kernel/printk is the
 /// lowest priority that it does not show. Without /proc, nothing is known to be hidden.
 fn kernel_hides(priority: Priority) -> bool {
-    let levels = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
+    let levels = std::fs::read_to_string(CONSOLE_LEVELS).unwrap_or_default();
     shown_below(&levels).is_some_and(|level| priority as u8 >= level)
 }
 
@@ -128,6 +157,24 @@ mod tests {
     fn reads_the_consoles_level() {
         assert_eq!(shown_below("4\t4\t1\t7\n"), Some(4));
         assert_eq!(shown_below(""), None);
+    }
+
+    #[test]
+    fn keeps_the_consoles_quiet_for_a_while() {
+        let file = std::env::temp_dir().join(format!("livekit-levels-{}", std::process::id()));
+        // Written alone, the first number leaves the kernel's others as they are.
+        for (before, during, after) in
+            [("7\t4\t1\t7\n", "1\n", "7\n"), ("1\t4\t1\t7\n", "1\t4\t1\t7\n", "1\t4\t1\t7\n"), ("", "", "")]
+        {
+            std::fs::write(&file, before).unwrap();
+            let quiet = Quiet::from(&file);
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), during);
+            drop(quiet);
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
+        }
+        std::fs::remove_file(&file).unwrap();
+        drop(Quiet::from(&file));
+        assert!(!file.exists());
     }
 
     #[test]
