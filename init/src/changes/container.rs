@@ -46,7 +46,7 @@ pub fn open(session: &Session, home: &str, drivers: &Drivers) -> Result<bool> {
             &session.folder,
             "the kernel found errors in this container when it was last used",
         )
-        .hint("`livekit session check` repairs it; it was not changed"));
+        .hint("it was not changed; perchdir=new starts another session, e2fsck repairs this one"));
     }
     let home = Path::new(home);
     container::mount(container.node(), home)?;

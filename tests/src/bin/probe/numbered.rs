@@ -31,14 +31,13 @@ pub fn write(words: &[String]) {
     }
 }
 
-/// Says the first and the last number of an unbroken row of whole files.
+/// Says the highest number of a whole file, and which of those from the second word to the third are not whole.
 pub fn check(words: &[String]) {
-    let [folder] = words else { return };
+    let [folder, first, last] = words else { return };
     let folder = Path::new(folder);
-    let numbers = numbers(folder);
-    let first = numbers.first().copied().unwrap_or(0);
-    let whole = (first..).take_while(|&n| n > 0 && is_good(folder, n)).last().unwrap_or(0);
-    println!("{first} {whole}");
+    let number = |text: &String| text.parse::<u64>().unwrap_or(0);
+    let bad: Vec<u64> = (number(first)..=number(last)).filter(|&n| n > 0 && !is_good(folder, n)).collect();
+    println!("{} {bad:?}", last_good(folder));
 }
 
 fn last_good(folder: &Path) -> u64 {
