@@ -6,7 +6,7 @@
 //! - [`session`]: changes that are kept, by number. [`container`]: where they are on file systems like FAT32.
 //! - [`dpkg`]: the packages of bundles, in `dpkg -l`.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
-//! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
+//! - [`error`], [`log`], [`utc`]: how failures, progress and times are told. [`sys`]: system calls.
 
 pub mod changes;
 pub mod container;
@@ -24,3 +24,4 @@ pub mod session;
 pub mod steps;
 pub mod sys;
 pub mod union;
+pub mod utc;

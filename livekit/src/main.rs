@@ -27,7 +27,6 @@ mod scratch;
 mod settings;
 mod space;
 mod split;
-mod utc;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ use crate::config::{Config, Debian, Modules};
 use crate::error::{Error, Failure, Result};
 use crate::root::{DebianOptions, RootChoice};
 use crate::split::Rules;
-use crate::utc;
+use live::utc;
 
 /// Everything a build needs to know.
 #[derive(Debug)]

@@ -228,3 +228,41 @@ fn snapshots_are_taken_and_gone_back_to() {
     assert!(!guest.exists("/etc/state") && guest.exists("/etc/passwd"));
     power_off(machine, guest, &stick);
 }
+
+/// Boots with `perchdir=ask` and types `answers`, each when the text before it has been shown.
+fn boot_asking(kit: &Kit, stick: &Disk, answers: &[(&str, &str)]) -> (Machine, Guest) {
+    let mut machine = kit.direct().append("perchdir=ask").usb("stick", stick).start();
+    for (text, keys) in answers {
+        machine.serial_shows(text);
+        // The prompt follows the list.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        machine.types(keys);
+    }
+    let guest = machine.guest();
+    (machine, guest)
+}
+
+#[test]
+fn the_user_is_asked_for_session_and_state() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let stick = kit.medium().stick(Format::Ext4);
+    let (machine, mut guest) = boot_asking(&kit, &stick, &[("a new session", "1\r")]);
+    shell(&mut guest, "echo one > /etc/state; livekit session rename 1 work; livekit session snapshot");
+    power_off(machine, guest, &stick);
+    let (machine, mut guest) = boot_asking(&kit, &stick, &[("no session", "3\r")]);
+    assert!(!guest.exists("/etc/state"));
+    assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+    guest.write("/etc/lost", "x\n");
+    power_off(machine, guest, &stick);
+    let (machine, mut guest) = boot_asking(&kit, &stick, &[("session 1: work", "2\r")]);
+    assert!(!guest.exists("/etc/state") && !guest.exists("/etc/lost"), "the second is new");
+    power_off(machine, guest, &stick);
+    let (machine, mut guest) = boot_asking(&kit, &stick, &[("session 1: work", "1\r")]);
+    assert!(guest.report.logged("a snapshot is taken"));
+    shell(&mut guest, "echo two > /etc/state");
+    power_off(machine, guest, &stick);
+    let answers = [("session 1: work", "\r"), ("the previous state 1", "2\r")];
+    let (machine, mut guest) = boot_asking(&kit, &stick, &answers);
+    assert_eq!(guest.read("/etc/state"), "one\n");
+    power_off(machine, guest, &stick);
+}

@@ -10,48 +10,73 @@ use live::changes::{Changes, merge, probe};
 use live::error::{AtPath, Context, Error, Result};
 use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
 use live::log;
-use live::options::{BootOptions, Persistence, Use};
+use live::options::{BootOptions, Persistence, Use, Which};
 use live::session::{About, Current, Kind, Session, Sessions, past};
 use live::sys::{device_mapper, mount};
 
+use self::menu::Choice;
 use crate::drivers::Drivers;
 use crate::medium::Medium;
 
 mod container;
 mod fat;
+mod menu;
 mod place;
 
 /// Opens the place where writes go.
 pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
     let in_memory = || Changes::in_memory(CHANGES.as_ref(), options.memory_size);
     let Some(wanted) = &options.persistence else { return in_memory() };
-    keep(medium, wanted, options, drivers).or_else(|e| {
-        log::error(format_args!("changes cannot be kept: {}", e.message()));
-        if let Some(hint) = e.hint_text() {
-            log::error(format_args!("hint: {hint}"));
+    match keep(medium, wanted, options, drivers) {
+        Ok(Some(changes)) => return Ok(changes),
+        Ok(None) => {}
+        Err(e) => {
+            log::error(format_args!("changes cannot be kept: {}", e.message()));
+            if let Some(hint) = e.hint_text() {
+                log::error(format_args!("hint: {hint}"));
+            }
+            log::error(format_args!("changes are in memory, and gone at power-off"));
         }
-        log::error(format_args!("changes are in memory, and gone at power-off"));
-        // What the attempt has left is in the way.
-        for place in [CHANGES, SESSION, SESSIONS] {
-            let _ = mount::detach(place);
-        }
-        let _ = device_mapper::remove(live::container::DEVICE);
-        let _ = fs::remove_file(SESSION_FILE);
-        place::protect_medium(medium);
-        in_memory()
-    })
+    }
+    give_up(medium);
+    in_memory()
 }
 
-/// Opens a session.
-fn keep(medium: &Medium, wanted: &Persistence, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
+/// Takes away what an attempt to open a session has left.
+fn give_up(medium: &Medium) {
+    for place in [CHANGES, SESSION, SESSIONS] {
+        let _ = mount::detach(place);
+    }
+    let _ = device_mapper::remove(live::container::DEVICE);
+    let _ = fs::remove_file(SESSION_FILE);
+    place::leave_medium(medium);
+}
+
+/// Opens a session. `None` if the user wants none.
+fn keep(
+    medium: &Medium,
+    wanted: &Persistence,
+    options: &BootOptions,
+    drivers: &Drivers,
+) -> Result<Option<Changes>> {
     let device = place::mount_sessions(medium, wanted.place.as_ref(), drivers)?;
     let sessions = Sessions::at(SESSIONS.as_ref());
-    let session = match sessions.meant(wanted.session)? {
-        Some(session) => session,
-        None => sessions.create(&About::new(None))?,
+    let asks = wanted.session == Which::Ask;
+    let choice = if asks {
+        menu::session(&sessions)?
+    } else {
+        sessions.meant(wanted.session)?.map_or(Choice::New, Choice::Session)
+    };
+    let session = match choice {
+        Choice::Session(session) => session,
+        Choice::New => sessions.create(&About::new(None))?,
+        Choice::Memory => return Ok(None),
     };
     let home = if wanted.usage == Use::ReadWrite { CHANGES } else { SESSION };
     let kind = open_home(&session, wanted, home, drivers)?;
+    if let Some(number) = if asks { menu::state(home.as_ref())? } else { None } {
+        past::Request::Back(number).leave(home.as_ref())?;
+    }
     if wanted.reset {
         past::Request::Reset.leave(home.as_ref())?;
     }
@@ -71,7 +96,7 @@ fn keep(medium: &Medium, wanted: &Persistence, options: &BootOptions, drivers: &
     };
     current.write(SESSION_FILE.as_ref())?;
     log::info(format_args!("changes are kept: {} on {}", session.title(), current.device));
-    Ok(changes)
+    Ok(Some(changes))
 }
 
 /// Mounts what holds a session's changes at `home`: its folder, or its container where the file system asks for one.

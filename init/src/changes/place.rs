@@ -104,6 +104,14 @@ pub fn protect_medium(medium: &Medium) {
     }
 }
 
+/// Makes the medium read only again: nobody is going to write to it.
+pub fn leave_medium(medium: &Medium) {
+    let mounted = if medium.is_iso_file { CARRIER } else { MEDIUM };
+    if mount::remount_read_only(mounted).is_err() {
+        protect_medium(medium);
+    }
+}
+
 /// Shows a folder, made if it is not there, at [`SESSIONS`].
 fn show(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).at("make the directory", folder)?;

@@ -15,7 +15,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::error::{AtPath, Error, Result};
 use crate::options::Which;
@@ -135,6 +137,23 @@ impl Session {
     pub fn title(&self) -> String {
         self.about.name.clone().unwrap_or_else(|| format!("session {}", self.number))
     }
+
+    /// Bytes that it takes on its disk, as far as they may be read, and could be counted until `deadline`.
+    pub fn size(&self, deadline: Option<Instant>) -> u64 {
+        bytes_below(&self.folder, deadline)
+    }
+}
+
+fn bytes_below(folder: &Path, deadline: Option<Instant>) -> u64 {
+    let in_time = || deadline.is_none_or(|deadline| Instant::now() < deadline);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take_while(|_| in_time());
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(about) if about.is_dir() => bytes_below(&entry.path(), deadline),
+        // Units of st_blocks, whatever the file system's (stat(2)).
+        Ok(about) => about.blocks() * 512 / about.nlink().max(1),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// Folder names that are numbers of sessions: no sign, no zeros in front.

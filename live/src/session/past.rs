@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{number, replace, sync_folder};
@@ -74,6 +75,12 @@ pub fn snapshots(home: &Path) -> Result<Vec<u32>> {
 /// The folders that lie below `upper`, lowest first.
 pub fn layers(home: &Path) -> Result<Vec<PathBuf>> {
     Ok(snapshots(home)?.into_iter().map(|number| folder(home, number)).collect())
+}
+
+/// When a snapshot was taken, in seconds since 1970: when its folder got its name.
+pub fn taken(home: &Path, number: u32) -> Option<u64> {
+    let changed = fs::metadata(folder(home, number)).ok()?.ctime();
+    u64::try_from(changed).ok()
 }
 
 /// The folder of a snapshot.

@@ -12,7 +12,7 @@ use crate::activation::system::System;
 use crate::cli::running::List;
 use crate::error::{AtPath, Ending, Error, Failure, Result};
 use crate::output::{Output, size};
-use crate::utc;
+use live::utc;
 
 /// What is told of a bundle.
 #[derive(Debug, Serialize)]

@@ -11,7 +11,7 @@ use super::summary::{Summary, compressor};
 use crate::cli::bundle::Info;
 use crate::error::Result;
 use crate::output::{Output, Stopped, ratio, shown, size};
-use crate::utc;
+use live::utc;
 
 /// Says what each bundle is.
 pub fn info(flags: &Info, output: &Output) -> Result<()> {

@@ -12,7 +12,7 @@ use super::{from_bundle, kind_name, names};
 use crate::cli::bundle::List;
 use crate::error::Result;
 use crate::output::{Output, shown};
-use crate::utc;
+use live::utc;
 
 /// Writes a line for each name.
 pub fn list(flags: &List, output: &Output) -> Result<()> {

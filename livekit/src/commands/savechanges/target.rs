@@ -8,7 +8,7 @@ use live::layout::BUNDLE_SUFFIX;
 
 use crate::commands::bundle::target;
 use crate::error::{Error, Failure, Result};
-use crate::utc;
+use live::utc;
 
 /// The path to write, of what the user named: with `.sb`, and below a folder with a name that has date and time.
 pub fn name(given: Option<&Path>) -> Result<PathBuf> {

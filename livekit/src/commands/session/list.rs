@@ -1,9 +1,5 @@
 //! `livekit session list`.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use live::container::parts;
 use live::session::{Session, past};
 use serde::Serialize;
@@ -11,7 +7,7 @@ use serde::Serialize;
 use super::place::Place;
 use crate::error::{Error, Result};
 use crate::output::{Output, size};
-use crate::utc;
+use live::utc;
 
 /// What is told of a session.
 #[derive(Debug, Serialize)]
@@ -62,7 +58,7 @@ fn line(session: &Session, place: &Place, default: Option<u32>) -> Line {
         name: session.about.name.clone(),
         created: session.about.created,
         used: session.about.used,
-        size: bytes_below(&session.folder),
+        size: session.size(None),
         kind: if in_container {
             "container"
         } else if is_new {
@@ -74,18 +70,6 @@ fn line(session: &Session, place: &Place, default: Option<u32>) -> Line {
         in_use: place.is_in_use(session),
         default: default == Some(session.number),
     }
-}
-
-/// Room that a folder takes, as far as it may be read.
-fn bytes_below(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.metadata() {
-        Ok(about) if about.is_dir() => bytes_below(&entry.path()),
-        // Units of st_blocks, whatever the file system's (stat(2)).
-        Ok(about) => about.blocks() * 512 / about.nlink().max(1),
-        Err(_) => 0,
-    });
-    sizes.sum()
 }
 
 fn row(line: &Line) -> String {
