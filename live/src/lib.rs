@@ -5,6 +5,7 @@
 //!   are replaced when a bundle comes or goes; [`overlay`]: the kernel's means to both.
 //! - [`dpkg`]: the packages of bundles, in `dpkg -l`.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
+//! - [`luks`]: the header of an encrypted container.
 //! - [`error`], [`log`]: how failures and progress are told. [`sys`]: system calls.
 
 pub mod changes;
@@ -15,6 +16,7 @@ pub mod kernel_modules;
 pub mod layer;
 pub mod layout;
 pub mod log;
+pub mod luks;
 pub mod mounts;
 pub mod options;
 pub mod overlay;
