@@ -6,6 +6,7 @@
 //! - [`session`]: changes that are kept, by number. [`container`]: where they are on file systems like FAT32.
 //! - [`dpkg`]: the packages of bundles, in `dpkg -l`.
 //! - [`mounts`]: what is mounted now. [`kernel_modules`]: which module serves which device.
+//! - [`luks`]: the header of an encrypted container.
 //! - [`error`], [`log`], [`utc`]: how failures, progress and times are told. [`sys`]: system calls.
 
 pub mod changes;
@@ -17,6 +18,7 @@ pub mod kernel_modules;
 pub mod layer;
 pub mod layout;
 pub mod log;
+pub mod luks;
 pub mod mounts;
 pub mod options;
 pub mod overlay;
