@@ -38,7 +38,8 @@ fn make_room(session: &Current) -> Result<()> {
         return Ok(());
     }
     let needed = used(&stat(CHANGES.as_ref())?);
-    let mut container = Container::joined(&Path::new(SESSIONS).join(session.number.to_string()))?;
+    let mut container =
+        Container::joined(&Path::new(SESSIONS).join(session.number.to_string()), session.offset)?;
     loop {
         let (inside, medium) = (stat(SESSION.as_ref())?, stat(SESSIONS.as_ref())?);
         let left = free(&inside).saturating_sub(needed);
@@ -46,8 +47,8 @@ fn make_room(session: &Current) -> Result<()> {
         match room.step() {
             Step::None | Step::Full => return Ok(()),
             Step::Grow(more) | Step::GrowFrozen(more) => {
-                let size = container.enlarge(more)?;
-                container::fill(SESSION.as_ref(), size)?;
+                container.enlarge(more)?;
+                container::fill(SESSION.as_ref(), container.room())?;
             }
         }
     }

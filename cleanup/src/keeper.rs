@@ -52,7 +52,7 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
     let folder = sessions.join(session.number.to_string());
     // Where the file system in the container is mounted.
     let home = here(if session.usage == Use::ReadWrite { CHANGES } else { SESSION });
-    let mut container = Container::joined(&folder)?;
+    let mut container = Container::joined(&folder, session.offset)?;
     loop {
         let (inside, medium) = (stat(&home)?, stat(&sessions)?);
         let room =
@@ -69,17 +69,17 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
         if let Err(e) = grow(&mut container, &home, more, frozen) {
             log::error(format_args!("the container of the changes does not grow: {e}"));
             sleep(REST);
-            container = Container::joined(&folder)?;
+            container = Container::joined(&folder, session.offset)?;
         }
     }
 }
 
 fn grow(container: &mut Container, home: &Path, more: u64, frozen: bool) -> Result<()> {
     let writers = if frozen { Some(file_system::freeze(home)?) } else { None };
-    let size = container.enlarge(more)?;
+    container.enlarge(more)?;
     drop(writers);
-    container::fill(home, size)?;
-    log::debug(format_args!("the container of the changes has {} MiB", size >> 20));
+    container::fill(home, container.room())?;
+    log::debug(format_args!("the container of the changes has {} MiB", container.size() >> 20));
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use live::steps::Step;
 use live::union::Union;
 
 mod changes;
-#[cfg_attr(not(test), expect(dead_code, reason = "encrypted sessions ask for passphrases"))]
 mod console;
 mod drivers;
 mod early;

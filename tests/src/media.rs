@@ -227,6 +227,12 @@ impl Disk {
         }
     }
 
+    /// Whether these bytes are anywhere on the disk.
+    pub fn contains(&self, bytes: &[u8]) -> bool {
+        let text = std::str::from_utf8(bytes).expect("a text");
+        command("grep").args(["-q", "-a", "-F", text]).arg(&self.path).status().expect("grep runs").success()
+    }
+
     /// A digest of a file in the FAT partition, read without mounting it.
     pub fn digest(&self, path: &str) -> String {
         assert_eq!(self.format, Some(Format::Fat32), "only from FAT");

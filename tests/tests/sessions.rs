@@ -101,7 +101,8 @@ fn on_fat_changes_are_in_a_container_that_grows() {
 /// A container as the boot makes it, in a folder of this host.
 fn new_container() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let fill = |file: &std::fs::File| container::ext4::write_template(file, [1; 16], [2; 16]);
+    let fill =
+        |file: &std::fs::File, _: &std::path::Path| container::ext4::write_template(file, [1; 16], [2; 16]);
     container::create(folder.path(), container::FIRST, fill).expect("a container");
     folder
 }
@@ -229,9 +230,9 @@ fn snapshots_are_taken_and_gone_back_to() {
     power_off(machine, guest, &stick);
 }
 
-/// Boots with `perchdir=ask` and types `answers`, each when the text before it has been shown.
-fn boot_asking(kit: &Kit, stick: &Disk, answers: &[(&str, &str)]) -> (Machine, Guest) {
-    let mut machine = kit.direct().append("perchdir=ask").usb("stick", stick).start();
+/// Boots and types `answers`, each when the text before it has been shown.
+fn boot_typing(kit: &Kit, stick: &Disk, parameters: &str, answers: &[(&str, &str)]) -> (Machine, Guest) {
+    let mut machine = kit.direct().append(parameters).usb("stick", stick).start();
     for (text, keys) in answers {
         machine.serial_shows(text);
         // The prompt follows the list.
@@ -242,19 +243,25 @@ fn boot_asking(kit: &Kit, stick: &Disk, answers: &[(&str, &str)]) -> (Machine, G
     (machine, guest)
 }
 
+fn boot_asking(kit: &Kit, stick: &Disk, answers: &[(&str, &str)]) -> (Machine, Guest) {
+    boot_typing(kit, stick, "perchdir=ask", answers)
+}
+
 #[test]
 fn the_user_is_asked_for_session_and_state() {
     let kit = Kit::tiny(Kernel::V6_1);
     let stick = kit.medium().stick(Format::Ext4);
-    let (machine, mut guest) = boot_asking(&kit, &stick, &[("a new session", "1\r")]);
-    shell(&mut guest, "echo one > /etc/state; livekit session rename 1 work; livekit session snapshot");
+    let answers = [("a new session", "1\r"), ("Name of the new", "work\r")];
+    let (machine, mut guest) = boot_asking(&kit, &stick, &answers);
+    shell(&mut guest, "echo one > /etc/state; livekit session snapshot");
     power_off(machine, guest, &stick);
     let (machine, mut guest) = boot_asking(&kit, &stick, &[("no session", "3\r")]);
     assert!(!guest.exists("/etc/state"));
     assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
     guest.write("/etc/lost", "x\n");
     power_off(machine, guest, &stick);
-    let (machine, mut guest) = boot_asking(&kit, &stick, &[("session 1: work", "2\r")]);
+    let (machine, mut guest) =
+        boot_asking(&kit, &stick, &[("session 1: work", "2\r"), ("Name of the new", "\r")]);
     assert!(!guest.exists("/etc/state") && !guest.exists("/etc/lost"), "the second is new");
     power_off(machine, guest, &stick);
     let (machine, mut guest) = boot_asking(&kit, &stick, &[("session 1: work", "1\r")]);
@@ -265,4 +272,34 @@ fn the_user_is_asked_for_session_and_state() {
     let (machine, mut guest) = boot_asking(&kit, &stick, &answers);
     assert_eq!(guest.read("/etc/state"), "one\n");
     power_off(machine, guest, &stick);
+}
+
+#[test]
+fn sessions_are_encrypted() {
+    for (kernel, format) in [(Kernel::V6_1, Format::Fat32), (Kernel::V6_12, Format::Ext4)] {
+        let kit = Kit::tiny(kernel);
+        let stick = kit.medium().stick_with_room(format, 300);
+        let parameters = "perch persistence-encryption=luks";
+        let answers = [("New passphrase", "open sesame\r"), ("once more", "open sesame\r")];
+        let (machine, mut guest) = boot_typing(&kit, &stick, parameters, &answers);
+        assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
+        let large = "mkdir -p /opt; dd if=/dev/urandom of=/opt/large bs=1M count=100 2>&1; md5sum /opt/large > /opt/sum";
+        shell(&mut guest, &format!("echo SECRETWORD > /etc/mine; {large}"));
+        assert!(shell(&mut guest, "livekit status").contains("an encrypted container"));
+        power_off(machine, guest, &stick);
+        assert!(!stick.contains(b"SECRETWORD"), "{format:?}: it can be read");
+
+        let answers = [("Passphrase of session 1", "wrong\r"), ("try again", "open sesame\r")];
+        let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);
+        assert_eq!(guest.read("/etc/mine"), "SECRETWORD\n");
+        shell(&mut guest, "md5sum -c /opt/sum");
+        power_off(machine, guest, &stick);
+
+        let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
+        let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);
+        assert!(guest.report.logged("the passphrase was wrong 3 times"));
+        assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+        guest.write("/etc/works", "yes\n");
+        power_off(machine, guest, &stick);
+    }
 }

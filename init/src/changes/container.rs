@@ -2,23 +2,26 @@
 
 use std::path::Path;
 
-use live::container::{self, Container, FIRST, ext4};
+use live::container::{self, Container, FIRST, encrypted, ext4};
 use live::error::{AtPath, Error, Result};
 use live::log;
 use live::options::Persistence;
 use live::session::Session;
 use rustix::fs::statvfs;
 
+use super::passphrase;
 use crate::drivers::Drivers;
 
 /// What the kernel needs for a container. A kernel without modules has it built in, or says what it lacks.
 const MODULES: [&str; 5] = ["loop", "dm_mod", "crc32c", "crc32c_generic", "ext4"];
+/// What it needs for an encrypted one. Which of the ciphers are there depends on the processor.
+pub const CIPHERS: [&str; 5] = ["dm_crypt", "aes_generic", "aesni_intel", "ecb", "xts"];
 
 /// The smallest container that a system can live with.
 const LEAST: u64 = FIRST;
 
 /// Makes the container of a new session.
-pub fn create(session: &Session, wanted: &Persistence) -> Result<()> {
+pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Result<()> {
     let folder = &session.folder;
     let stat = statvfs(folder).at("look at", folder)?;
     let free = stat.f_bavail * stat.f_frsize;
@@ -30,16 +33,36 @@ pub fn create(session: &Session, wanted: &Persistence) -> Result<()> {
         log::warning(format_args!("perchsize= is too small; the session has {} MiB", LEAST >> 20));
     }
     let (uuid, seed) = (container::random_uuid()?, container::random_uuid()?);
-    container::create(folder, FIRST, |file| ext4::write_template(file, uuid, seed))
+    if !(wanted.encrypt || session.about.encrypt) {
+        return container::create(folder, FIRST, |file, _| ext4::write_template(file, uuid, seed));
+    }
+    load_ciphers(drivers);
+    let passphrase = passphrase::choose(&session.title())?;
+    container::create(folder, FIRST, |file, path| {
+        encrypted::write(file, path, FIRST, passphrase.bytes(), [uuid, seed])
+    })
 }
 
-/// Mounts a session's container at `home`. False if it has none.
-pub fn open(session: &Session, home: &str, drivers: &Drivers) -> Result<bool> {
+/// Loads what encryption needs. What is missing shows in the device that cannot be made.
+pub fn load_ciphers(drivers: &Drivers) {
+    for module in CIPHERS {
+        if let Err(e) = drivers.load(module) {
+            log::debug(format_args!("{e}"));
+        }
+    }
+}
+
+/// Mounts a session's container at `home`. `None` if it has none; else where in it the file system begins.
+pub fn open(session: &Session, home: &str, drivers: &Drivers) -> Result<Option<u64>> {
     for module in MODULES {
         drivers.load(module)?;
     }
-    let Some(container) = Container::open(&session.folder)? else { return Ok(false) };
-    let superblock = ext4::check(container.node(), container.size())?;
+    let Some(mut container) = Container::open(&session.folder)? else { return Ok(None) };
+    if container.is_encrypted() {
+        load_ciphers(drivers);
+        passphrase::unlock(&session.title(), |passphrase| container.unlock(passphrase))?;
+    }
+    let superblock = ext4::check(container.node(), container.room())?;
     if superblock.has_errors {
         return Err(Error::at(
             "use",
@@ -50,9 +73,9 @@ pub fn open(session: &Session, home: &str, drivers: &Drivers) -> Result<bool> {
     }
     let home = Path::new(home);
     container::mount(container.node(), home)?;
-    if superblock.size < container.size() {
+    if superblock.size < container.room() {
         // It was growing when the power went, or has just been made.
-        container::fill(home, container.size())?;
+        container::fill(home, container.room())?;
     }
-    Ok(true)
+    Ok(Some(container.offset()))
 }

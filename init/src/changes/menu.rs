@@ -40,6 +40,13 @@ pub fn session(sessions: &Sessions) -> Result<Choice> {
     })
 }
 
+/// Asks for the name of a new session, which needs none.
+pub fn name() -> Option<String> {
+    let name = Consoles::open().ask_line("Name of the new session (may be empty)", Some(PATIENCE))?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// Asks for a state of the session at `home`, if it has earlier ones. `None` for the last.
 pub fn state(home: &Path) -> Result<Option<u32>> {
     let snapshots = past::snapshots(home)?;
@@ -79,7 +86,7 @@ mod tests {
         let session = |name: Option<&str>, used| Session {
             number: 3,
             folder: "/nowhere".into(),
-            about: About { name: name.map(str::to_owned), created: None, used },
+            about: About { name: name.map(str::to_owned), used, ..About::default() },
         };
         for (name, used, size, label, note) in [
             (None, None, 0, "session 3", "not used yet, 0 MiB"),

@@ -21,6 +21,7 @@ use crate::medium::Medium;
 mod container;
 mod fat;
 mod menu;
+mod passphrase;
 mod place;
 
 /// Opens the place where writes go.
@@ -47,7 +48,9 @@ fn give_up(medium: &Medium) {
     for place in [CHANGES, SESSION, SESSIONS] {
         let _ = mount::detach(place);
     }
-    let _ = device_mapper::remove(live::container::DEVICE);
+    for device in [live::container::encrypted::DEVICE, live::container::DEVICE] {
+        let _ = device_mapper::remove(device);
+    }
     let _ = fs::remove_file(SESSION_FILE);
     place::leave_medium(medium);
 }
@@ -69,11 +72,11 @@ fn keep(
     };
     let session = match choice {
         Choice::Session(session) => session,
-        Choice::New => sessions.create(&About::new(None))?,
+        Choice::New => sessions.create(&About::new(if asks { menu::name() } else { None }))?,
         Choice::Memory => return Ok(None),
     };
     let home = if wanted.usage == Use::ReadWrite { CHANGES } else { SESSION };
-    let kind = open_home(&session, wanted, home, drivers)?;
+    let (kind, offset) = open_home(&session, wanted, home, drivers)?;
     if let Some(number) = if asks { menu::state(home.as_ref())? } else { None } {
         past::Request::Back(number).leave(home.as_ref())?;
     }
@@ -86,43 +89,45 @@ fn keep(
         Use::ReadOnly | Use::AtExit => Changes::in_memory(CHANGES.as_ref(), options.memory_size)?,
     };
     note(&sessions, &session);
-    let current = Current {
-        number: session.number,
-        kind,
-        encrypted: false,
-        usage: wanted.usage,
-        limit: wanted.size,
-        device,
-    };
+    let current =
+        Current { number: session.number, kind, offset, usage: wanted.usage, limit: wanted.size, device };
     current.write(SESSION_FILE.as_ref())?;
     log::info(format_args!("changes are kept: {} on {}", session.title(), current.device));
     Ok(Some(changes))
 }
 
 /// Mounts what holds a session's changes at `home`: its folder, or its container where the file system asks for one.
-fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Drivers) -> Result<Kind> {
+/// Gives where in a container the file system begins, too.
+fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Drivers) -> Result<(Kind, u64)> {
     fs::create_dir_all(home).at("make the directory", home)?;
-    if container::open(session, home, drivers)? {
-        return Ok(Kind::Container);
+    if let Some(offset) = container::open(session, home, drivers)? {
+        if wanted.encrypt && offset == 0 {
+            log::warning(format_args!("{} is not encrypted", session.title()));
+        }
+        return Ok((Kind::Container, offset));
     }
     let lacks = probe::lacks(&session.folder)?;
-    if lacks.is_empty() {
+    let is_used = session.folder.join("upper").is_dir() || session.folder.join("past").is_dir();
+    let encrypt = wanted.encrypt || session.about.encrypt;
+    if lacks.is_empty() && (is_used || !encrypt) {
+        if encrypt {
+            log::warning(format_args!("{} is not encrypted", session.title()));
+        }
         mount::attach(&mount::copy_of(&session.folder, false)?, home)?;
-        return Ok(Kind::Folder);
+        return Ok((Kind::Folder, 0));
     }
-    if session.folder.join("upper").is_dir() {
+    if is_used {
         let (title, lacks) = (session.title(), lacks.join(", no "));
         return Err(Error::new(format!("{title} was made on another file system: this one has no {lacks}"))
             .hint("copy it with `livekit session export` and `import`"));
     }
-    log::info(format_args!(
-        "a container for {}: the file system has no {}",
-        session.title(),
-        lacks.join(", no ")
-    ));
-    container::create(session, wanted)?;
-    container::open(session, home, drivers)?;
-    Ok(Kind::Container)
+    if !lacks.is_empty() {
+        let (title, lacks) = (session.title(), lacks.join(", no "));
+        log::info(format_args!("a container for {title}: the file system has no {lacks}"));
+    }
+    container::create(session, wanted, drivers)?;
+    let offset = container::open(session, home, drivers)?.unwrap_or_default();
+    Ok((Kind::Container, offset))
 }
 
 /// Does what was asked to be done to the session at the next boot. That this fails is no reason not to use it.
@@ -145,7 +150,7 @@ fn tell_fulfilled(home: &Path, title: &str) {
 
 /// Notes that the session is the one in use. None of it is worth a boot without it.
 fn note(sessions: &Sessions, session: &Session) {
-    let about = About { used: Some(live::session::now()), ..session.about.clone() };
+    let about = About { used: Some(live::session::now()), encrypt: false, ..session.about.clone() };
     let noted = about.write(&session.folder).and_then(|()| {
         if sessions.noted() == Some(session.number) { Ok(()) } else { sessions.note(session.number) }
     });

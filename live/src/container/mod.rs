@@ -4,7 +4,8 @@
 //! changes.000, changes.001 …   files of at most 4095 MiB
 //!   /dev/loopN                 one each
 //!     livekit-changes          device-mapper, linear: the loops one after the other
-//!       ext4
+//!       livekit-crypt      device-mapper, crypt, if it is encrypted
+//!         ext4
 //! ```
 //!
 //! A container grows while it is mounted: zeros at the end of the last file or a further file, then the loop, the table
@@ -21,6 +22,7 @@ use crate::sys::file_system;
 use crate::sys::loop_device::{self, LoopDevice};
 use crate::sys::mount::Mount;
 
+pub mod encrypted;
 pub mod ext4;
 pub mod growth;
 pub mod parts;
@@ -35,13 +37,17 @@ pub const FIRST: u64 = 64 << 20;
 pub const DEVICE: &str = "livekit-changes";
 
 /// Writes the files of a new container to `folder`, with `size` bytes. Complete or not there, even after a power cut.
-pub fn create(folder: &Path, size: u64, write_contents: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+pub fn create(
+    folder: &Path,
+    size: u64,
+    write_contents: impl FnOnce(&File, &Path) -> Result<()>,
+) -> Result<()> {
     let path = folder.join(parts::name(0));
     let partial = path.with_extension("partial");
     let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&partial);
     let file = file.at("create", &partial)?;
     let written = append_zeros(&file, &partial, 0, size)
-        .and_then(|()| write_contents(&file))
+        .and_then(|()| write_contents(&file, &partial))
         .and_then(|()| file.sync_all().at("write", &partial));
     written.inspect_err(|_| drop(fs::remove_file(&partial)))?;
     fs::rename(&partial, &path).at("rename", &partial)?;
@@ -64,6 +70,8 @@ pub struct Container {
     folder: PathBuf,
     /// The joined device's node
     node: PathBuf,
+    /// Where the file system begins in an encrypted one, in bytes; 0 in others
+    offset: u64,
     /// The loop devices, in order
     loops: Vec<Attached>,
 }
@@ -88,12 +96,31 @@ impl Container {
             .zip(&parts)
             .map(|(device, part)| Attached { node: device.path().to_owned(), length: part.length })
             .collect();
-        let node = device_mapper::create(DEVICE, &table(&loops))?;
-        Ok(Some(Self { folder: folder.to_owned(), node, loops }))
+        // Until the header is read nothing but that it is there has to be known.
+        let offset = u64::from(encrypted::is_encrypted(&parts[0].path)?);
+        let mut container = Self { folder: folder.to_owned(), node: PathBuf::new(), offset, loops };
+        container.node = device_mapper::create(DEVICE, &container.table())?;
+        Ok(Some(container))
     }
 
-    /// The container in `folder` that is joined already, by another program.
-    pub fn joined(folder: &Path) -> Result<Self> {
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.offset > 0
+    }
+
+    /// Opens an encrypted one: its file system is at another node then. False if this is not the passphrase.
+    pub fn unlock(&mut self, passphrase: &[u8]) -> Result<bool> {
+        match encrypted::open(&self.node, encrypted::DEVICE, encrypted::LENGTH, passphrase)? {
+            Ok((node, offset)) => {
+                (self.node, self.offset) = (node, offset);
+                Ok(true)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The container in `folder` that is joined already, by another program, with a file system that begins at `offset`.
+    pub fn joined(folder: &Path, offset: u64) -> Result<Self> {
         let parts = parts::find(folder)?;
         let attached = loop_device::attached();
         let ends_with = |file: &str, part: &Path| {
@@ -107,12 +134,17 @@ impl Container {
             let Some((node, _)) = device else { break };
             loops.push(Attached { node: node.clone(), length: loop_device::size(node)? });
         }
-        Ok(Self { folder: folder.to_owned(), node: PathBuf::new(), loops })
+        Ok(Self { folder: folder.to_owned(), node: PathBuf::new(), offset, loops })
     }
 
-    /// The joined device's node.
+    /// The node that the file system is at.
     pub fn node(&self) -> &Path {
         &self.node
+    }
+
+    /// Where in the container the file system begins, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Bytes in all.
@@ -120,8 +152,23 @@ impl Container {
         self.loops.iter().map(|l| l.length).sum()
     }
 
-    /// Makes the joined device larger by about `more` bytes. Gives its size; the file system on it does not know yet.
-    pub fn enlarge(&mut self, more: u64) -> Result<u64> {
+    /// Bytes for the file system.
+    pub fn room(&self) -> u64 {
+        self.size().saturating_sub(self.offset)
+    }
+
+    fn table(&self) -> Vec<Target> {
+        let row = |part: &Attached| Target {
+            sectors: part.length / SECTOR,
+            kind: "linear",
+            parameters: format!("{} 0", part.node.display()),
+        };
+        let tail = self.is_encrypted().then(|| encrypted::tail(self.size()));
+        self.loops.iter().map(row).chain(tail).collect()
+    }
+
+    /// Makes the joined device larger by about `more` bytes; the file system on it does not know yet.
+    pub fn enlarge(&mut self, more: u64) -> Result<()> {
         let mut left = more.next_multiple_of(BLOCK);
         while left > 0 {
             let last = self.loops.last().map_or(parts::LARGEST, |l| l.length);
@@ -135,7 +182,7 @@ impl Container {
                     loop_device::refresh_size(&last.node)?;
                     last.length += step;
                 }
-                device_mapper::set_table(DEVICE, &table(&self.loops))?;
+                device_mapper::set_table(DEVICE, &self.table())?;
                 step
             } else {
                 let step = left.min(parts::LARGEST);
@@ -144,12 +191,12 @@ impl Container {
                 append_zeros(&file.at("create", &path)?, &path, 0, step)?;
                 let device = LoopDevice::attach_writable(&path)?;
                 self.loops.push(Attached { node: device.path().to_owned(), length: step });
-                device_mapper::set_table(DEVICE, &table(&self.loops))?;
+                device_mapper::set_table(DEVICE, &self.table())?;
                 step
             };
             left -= step;
         }
-        Ok(self.size())
+        Ok(())
     }
 }
 
@@ -158,18 +205,9 @@ pub fn mount(node: &Path, place: &Path) -> Result<()> {
     Mount::new("ext4", &node.to_string_lossy()).at(place)
 }
 
-/// Has the file system mounted at `place` fill its device of `size` bytes.
-pub fn fill(place: &Path, size: u64) -> Result<()> {
-    file_system::resize_ext4(place, size / BLOCK)
-}
-
-fn table(loops: &[Attached]) -> Vec<Target> {
-    let row = |part: &Attached| Target {
-        sectors: part.length / SECTOR,
-        kind: "linear",
-        parameters: format!("{} 0", part.node.display()),
-    };
-    loops.iter().map(row).collect()
+/// Has the file system mounted at `place` take all `room`, in bytes.
+pub fn fill(place: &Path, room: u64) -> Result<()> {
+    file_system::resize_ext4(place, room / BLOCK)
 }
 
 /// Writes `length` zeros from `at` on. What was added is taken back if that fails.

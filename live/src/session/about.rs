@@ -16,12 +16,14 @@ pub struct About {
     pub created: Option<u64>,
     /// When a boot last opened it
     pub used: Option<u64>,
+    /// The boot that first opens it is to encrypt it
+    pub encrypt: bool,
 }
 
 impl About {
     /// Of a session that is made now.
     pub fn new(name: Option<String>) -> Self {
-        Self { name, created: Some(now()), used: None }
+        Self { name, created: Some(now()), used: None, encrypt: false }
     }
 
     /// What is known of the session in `folder`.
@@ -34,7 +36,12 @@ impl About {
             text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
         };
         let time = |key| value(key).and_then(|text| text.parse().ok());
-        Self { name: value("name").filter(|n| !n.is_empty()), created: time("created"), used: time("used") }
+        Self {
+            name: value("name").filter(|n| !n.is_empty()),
+            created: time("created"),
+            used: time("used"),
+            encrypt: value("encrypt").is_some(),
+        }
     }
 
     /// Writes it beside the session in `folder`.
@@ -45,7 +52,8 @@ impl About {
     pub(super) fn text(&self) -> String {
         let name = self.name.as_ref().map(|n| format!("name={}\n", n.replace(['\n', '\r'], " ")));
         let time = |key: &str, at: Option<u64>| at.map_or(String::new(), |at| format!("{key}={at}\n"));
-        name.unwrap_or_default() + &time("created", self.created) + &time("used", self.used)
+        let encrypt = if self.encrypt { "encrypt=yes\n" } else { "" };
+        name.unwrap_or_default() + &time("created", self.created) + &time("used", self.used) + encrypt
     }
 }
 

@@ -20,8 +20,8 @@ pub enum Kind {
 pub struct Current {
     pub number: u32,
     pub kind: Kind,
-    /// Encrypted
-    pub encrypted: bool,
+    /// Where the file system begins in an encrypted container, in bytes; 0 where nothing is encrypted
+    pub offset: u64,
     pub usage: Use,
     /// The most a container may have, in bytes
     pub limit: Option<u64>,
@@ -44,7 +44,7 @@ impl Current {
                 "container" => Kind::Container,
                 _ => return None,
             },
-            encrypted: value("encrypted") == Some("yes"),
+            offset: value("offset").and_then(|text| text.parse().ok()).unwrap_or(0),
             usage: Use::ALL.into_iter().find(|usage| value("use") == Some(usage.name()))?,
             limit: value("limit").and_then(|text| text.parse().ok()),
             device: value("device")?.to_owned(),
@@ -56,23 +56,10 @@ impl Current {
             Kind::Folder => "folder",
             Kind::Container => "container",
         };
-        let encrypted = if self.encrypted { "yes" } else { "no" };
         let usage = self.usage.name();
-        let (number, device) = (self.number, &self.device);
-        let limit = self.limit.map_or(String::new(), |limit| {
-            format!(
-                "limit={limit}
-"
-            )
-        });
-        format!(
-            "number={number}
-kind={kind}
-encrypted={encrypted}
-use={usage}
-{limit}device={device}
-"
-        )
+        let (number, offset, device) = (self.number, self.offset, &self.device);
+        let limit = self.limit.map(|limit| format!("limit={limit}\n")).unwrap_or_default();
+        format!("number={number}\nkind={kind}\noffset={offset}\nuse={usage}\n{limit}device={device}\n")
     }
 
     /// Notes it at `path`.
@@ -93,7 +80,7 @@ mod tests {
             let current = Current {
                 number: 7,
                 kind,
-                encrypted: kind == Kind::Container,
+                offset: u64::from(kind == Kind::Container),
                 usage,
                 limit,
                 device: "sdb1".into(),

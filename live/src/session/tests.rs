@@ -30,7 +30,7 @@ fn sessions_are_made_noted_and_found_again() {
     let folder = Folder::new("sessions");
     let sessions = Sessions::at(&folder.0);
     assert_eq!(sessions.meant(Which::Resume).unwrap(), None);
-    let about = About { name: Some("work\nplace".into()), created: Some(5), used: None };
+    let about = About { name: Some("work\nplace".into()), created: Some(5), ..About::default() };
     assert_eq!(sessions.create(&about).unwrap().number, 1);
     assert_eq!(sessions.create(&About::default()).unwrap().number, 2);
     fs::create_dir(folder.0.join("lost+found")).unwrap();
@@ -58,7 +58,7 @@ fn what_is_told_of_a_session_is_read_again() {
     for (name, created, used) in
         [(None, None, None), (Some("a=b"), Some(1), Some(2)), (Some("é"), Some(0), None)]
     {
-        let about = About { name: name.map(str::to_owned), created, used };
+        let about = About { name: name.map(str::to_owned), created, used, encrypt: created.is_some() };
         assert_eq!(About::parse(&about.text()), about);
     }
     assert_eq!(About::parse("name=\nused=soon\nrubbish"), About::default());

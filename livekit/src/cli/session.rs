@@ -37,6 +37,9 @@ pub enum SessionCommand {
     New {
         #[arg(value_name = "NAME")]
         name: Option<String>,
+        /// Have the boot that first opens it ask for a passphrase and encrypt it (LUKS2)
+        #[arg(long)]
+        encrypt: bool,
     },
     /// Copy a session that is not in use; the copy's number is the answer
     Copy {

@@ -127,7 +127,7 @@ fn session() -> Option<Session> {
         number: current.number,
         name: About::read(&folder).name,
         kind: if is_container { "container" } else { "folder" },
-        encrypted: current.encrypted,
+        encrypted: current.offset > 0,
         usage: current.usage.name(),
         can_grow_by: room.filter(|_| is_container).map(Room::left),
         device: current.device,

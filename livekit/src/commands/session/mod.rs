@@ -27,8 +27,9 @@ pub fn session(flags: &Flags, output: &Output) -> Result<Ending, Failure> {
     let to_write = || Place::to_write(folder);
     match &flags.command {
         SessionCommand::List { json } => list::list(&to_read()?, *json, output)?,
-        SessionCommand::New { name } => {
-            let made = to_write()?.sessions.create(&About::new(name.clone()))?;
+        SessionCommand::New { name, encrypt } => {
+            let about = About { encrypt: *encrypt, ..About::new(name.clone()) };
+            let made = to_write()?.sessions.create(&about)?;
             output.answer(made.number.to_string())?;
         }
         SessionCommand::Copy { session, name } => copy_of(&to_write()?, session, name.clone(), output)?,

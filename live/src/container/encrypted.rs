@@ -1,0 +1,75 @@
+//! Encrypted containers: a LUKS2 header at the beginning of the first part, and dm-crypt between the joined device and the
+//! file system.
+//!
+//! The joined device ends in a long row of errors, and dm-crypt's is as long from the start. So only the table of the
+//! joined one changes when the container grows, and nobody needs the key for that.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::ext4;
+use crate::error::{AtPath, Error, Result};
+use crate::luks::{self, Cost, Failure, Volume};
+use crate::sys::device_mapper::{self, SECTOR, Target};
+use crate::sys::loop_device::LoopDevice;
+
+/// The length of devices that hold an encrypted container, in bytes: the most that ext4 takes with blocks of 4 KiB and
+/// 32 bits.
+pub const LENGTH: u64 = 16 << 40;
+
+/// The name of dm-crypt's device, and of one that is made only for a while.
+pub const DEVICE: &str = "livekit-crypt";
+const NEW: &str = "livekit-crypt-new";
+
+/// Whether a file or device begins with a LUKS2 header.
+pub fn is_encrypted(path: &Path) -> Result<bool> {
+    let mut start = [0; 8];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).at("read", path)?;
+    Ok(read == start.len() && luks::is_luks2(&start))
+}
+
+/// Opens the container on `device` as the device `name`. Gives its node and where in `device` the data begin. The outer
+/// error is one that no other passphrase can help.
+pub fn open(
+    device: &Path,
+    name: &str,
+    length: u64,
+    passphrase: &[u8],
+) -> Result<std::result::Result<(PathBuf, u64), Failure>> {
+    let mut file = File::open(device).at("open", device)?;
+    match luks::open(&mut file, passphrase) {
+        Ok(volume) => {
+            let node = device_mapper::create(name, &[target(&volume, device, length)])?;
+            Ok(Ok((node, volume.offset)))
+        }
+        Err(Failure::WrongPassphrase) => Ok(Err(Failure::WrongPassphrase)),
+        Err(failure) => Err(Error::at("open", device, failure)),
+    }
+}
+
+fn target(volume: &Volume, device: &Path, length: u64) -> Target {
+    let parameters = volume.table(&device.to_string_lossy(), &[]).to_string();
+    Target { sectors: volume.sectors(length), kind: "crypt", parameters }
+}
+
+/// The row of errors behind `used` bytes.
+pub(super) fn tail(used: u64) -> Target {
+    Target { sectors: (LENGTH - used) / SECTOR, kind: "error", parameters: String::new() }
+}
+
+/// Writes header and file system of a new encrypted container to the file at `path`, of `size` bytes.
+pub fn write(file: &File, path: &Path, size: u64, passphrase: &[u8], uuids: [[u8; 16]; 2]) -> Result<()> {
+    luks::format(file, size, passphrase, &Cost::for_this_machine(), &mut luks::kernel_random)
+        .map_err(|failure| Error::at("encrypt", path, failure))?;
+    file.sync_all().at("write", path)?;
+    let device = LoopDevice::attach_writable(path)?;
+    let (node, _) = open(device.path(), NEW, size, passphrase)?
+        .map_err(|failure| Error::at("open what was just made,", path, failure))?;
+    let written = OpenOptions::new().read(true).write(true).open(&node).at("open", &node).and_then(|open| {
+        ext4::write_template(&open, uuids[0], uuids[1])?;
+        open.sync_all().at("write", &node)
+    });
+    device_mapper::remove(NEW)?;
+    written
+}
