@@ -254,7 +254,8 @@ fn there_is_no_header_until_all_is_there() {
     let made = Container::theirs(&ARGON2ID);
     let size = luks::DATA_OFFSET;
     let file = made.file();
-    assert_eq!(luks::format(&file, size, RIGHT, &CHEAP, &mut luks::kernel_random), Err(Failure::TooSmall));
+    let refused = luks::format(&file, size, RIGHT, &CHEAP, &mut luks::kernel_random);
+    assert_eq!(refused.err(), Some(Failure::TooSmall));
     assert!(made.open(RIGHT).is_ok(), "what cannot be formatted is left alone");
     luks::format(&file, SIZE, OTHER, &CHEAP, &mut luks::kernel_random).expect("formatted");
     assert_eq!(made.open(RIGHT).unwrap_err(), Failure::WrongPassphrase);
@@ -277,7 +278,10 @@ fn without_random_bytes_there_is_no_container() {
 fn the_usual_cost_is_opened_by_both() {
     let made = Container::empty(SIZE);
     let cost = Cost::for_memory(512 << 20);
-    luks::format(&made.file(), SIZE, RIGHT, &cost, &mut luks::kernel_random).expect("a container");
+    let given =
+        luks::format(&made.file(), SIZE, RIGHT, &cost, &mut luks::kernel_random).expect("a container");
     assert!(made.tests(RIGHT));
-    assert_eq!(*made.open(RIGHT).expect("opened").key, made.key(RIGHT));
+    let opened = made.open(RIGHT).expect("opened");
+    assert_eq!(*opened.key, made.key(RIGHT));
+    assert_eq!((format!("{given:?}"), &given.key), (format!("{opened:?}"), &opened.key));
 }

@@ -274,6 +274,19 @@ fn the_user_is_asked_for_session_and_state() {
     power_off(machine, guest, &stick);
 }
 
+/// cryptsetup takes the passphrase, and no other.
+fn opens_with_cryptsetup(stick: &Disk) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let part = folder.path().join("changes.000");
+    stick.copy_out("/livekit/changes/1/changes.000", &part);
+    for (passphrase, expected) in [("open sesame", true), ("open barley", false)] {
+        let script = "printf %s \"$1\" | cryptsetup open --test-passphrase --key-file - \"$0\"";
+        let mut judge = tests::programs::command("sh");
+        let judged = judge.args(["-c", script]).arg(&part).arg(passphrase).output().expect("a shell");
+        assert_eq!(judged.status.success(), expected, "{passphrase}: {judged:?}");
+    }
+}
+
 #[test]
 fn sessions_are_encrypted() {
     for (kernel, format) in [(Kernel::V6_1, Format::Fat32), (Kernel::V6_12, Format::Ext4)] {
@@ -288,6 +301,10 @@ fn sessions_are_encrypted() {
         assert!(shell(&mut guest, "livekit status").contains("an encrypted container"));
         power_off(machine, guest, &stick);
         assert!(!stick.contains(b"SECRETWORD"), "{format:?}: it can be read");
+
+        if format == Format::Ext4 {
+            opens_with_cryptsetup(&stick);
+        }
 
         let answers = [("Passphrase of session 1", "wrong\r"), ("try again", "open sesame\r")];
         let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);

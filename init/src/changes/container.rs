@@ -5,6 +5,7 @@ use std::path::Path;
 use live::container::{self, Container, FIRST, encrypted, ext4};
 use live::error::{AtPath, Error, Result};
 use live::log;
+use live::luks::Volume;
 use live::options::Persistence;
 use live::session::Session;
 use rustix::fs::statvfs;
@@ -20,8 +21,8 @@ pub const CIPHERS: [&str; 5] = ["dm_crypt", "aes_generic", "aesni_intel", "ecb",
 /// The smallest container that a system can live with.
 const LEAST: u64 = FIRST;
 
-/// Makes the container of a new session.
-pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Result<()> {
+/// Makes the container of a new session. Gives what it is opened with if it is encrypted.
+pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Result<Option<Volume>> {
     let folder = &session.folder;
     let stat = statvfs(folder).at("look at", folder)?;
     let free = stat.f_bavail * stat.f_frsize;
@@ -34,13 +35,15 @@ pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Res
     }
     let (uuid, seed) = (container::random_uuid()?, container::random_uuid()?);
     if !(wanted.encrypt || session.about.encrypt) {
-        return container::create(folder, FIRST, |file, _| ext4::write_template(file, uuid, seed));
+        container::create(folder, FIRST, |file, _| ext4::write_template(file, uuid, seed))?;
+        return Ok(None);
     }
     load_ciphers(drivers);
     let passphrase = passphrase::choose(&session.title())?;
     container::create(folder, FIRST, |file, path| {
         encrypted::write(file, path, FIRST, passphrase.bytes(), [uuid, seed])
     })
+    .map(Some)
 }
 
 /// Loads what encryption needs. What is missing shows in the device that cannot be made.
@@ -52,15 +55,22 @@ pub fn load_ciphers(drivers: &Drivers) {
     }
 }
 
-/// Mounts a session's container at `home`. `None` if it has none; else where in it the file system begins.
-pub fn open(session: &Session, home: &str, drivers: &Drivers) -> Result<Option<u64>> {
+/// Mounts a session's container at `home`. `None` if it has none; else where in it the file system begins. The passphrase
+/// of an encrypted one is asked for, unless the key is known.
+pub fn open(session: &Session, key: Option<Volume>, home: &str, drivers: &Drivers) -> Result<Option<u64>> {
     for module in MODULES {
         drivers.load(module)?;
     }
     let Some(mut container) = Container::open(&session.folder)? else { return Ok(None) };
     if container.is_encrypted() {
         load_ciphers(drivers);
-        passphrase::unlock(&session.title(), |passphrase| container.unlock(passphrase))?;
+        let key = match key {
+            Some(key) => key,
+            None => {
+                passphrase::unlock(&session.title(), |given| encrypted::find_key(container.node(), given))?
+            }
+        };
+        container.unlock(&key)?;
     }
     let superblock = ext4::check(container.node(), container.room())?;
     if superblock.has_errors {

@@ -100,7 +100,7 @@ fn keep(
 /// Gives where in a container the file system begins, too.
 fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Drivers) -> Result<(Kind, u64)> {
     fs::create_dir_all(home).at("make the directory", home)?;
-    if let Some(offset) = container::open(session, home, drivers)? {
+    if let Some(offset) = container::open(session, None, home, drivers)? {
         if wanted.encrypt && offset == 0 {
             log::warning(format_args!("{} is not encrypted", session.title()));
         }
@@ -125,8 +125,8 @@ fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Driv
         let (title, lacks) = (session.title(), lacks.join(", no "));
         log::info(format_args!("a container for {title}: the file system has no {lacks}"));
     }
-    container::create(session, wanted, drivers)?;
-    let offset = container::open(session, home, drivers)?.unwrap_or_default();
+    let key = container::create(session, wanted, drivers)?;
+    let offset = container::open(session, key, home, drivers)?.unwrap_or_default();
     Ok((Kind::Container, offset))
 }
 

@@ -8,16 +8,16 @@ use crate::console::{Consoles, Secret};
 /// How often a passphrase may be wrong.
 const TRIES: u32 = 3;
 
-/// Asks until `open` takes the passphrase, three times at most. `Ok(false)` of it is a wrong one.
-pub fn unlock(what: &str, mut open: impl FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+/// Asks until `open` takes the passphrase, three times at most. `Ok(None)` of it is a wrong one.
+pub fn unlock<T>(what: &str, mut open: impl FnMut(&[u8]) -> Result<Option<T>>) -> Result<T> {
     let consoles = Consoles::open();
     for left in (0..TRIES).rev() {
         let Some(secret) = consoles.ask_secret(&format!("Passphrase of {what}"), None) else {
             return Err(Error::new(format!("{what} is encrypted, and no passphrase was given")));
         };
         consoles.say("Trying the passphrase takes a moment ...\n");
-        if open(secret.bytes())? {
-            return Ok(());
+        if let Some(opened) = open(secret.bytes())? {
+            return Ok(opened);
         }
         if left > 0 {
             consoles.say(&format!("{}, try again ({left} left)\n", Failure::WrongPassphrase));

@@ -29,23 +29,19 @@ pub fn is_encrypted(path: &Path) -> Result<bool> {
     Ok(read == start.len() && luks::is_luks2(&start))
 }
 
-/// Opens the container on `device` as the device `name`. Gives its node and where in `device` the data begin. The outer
-/// error is one that no other passphrase can help.
-pub fn open(
-    device: &Path,
-    name: &str,
-    length: u64,
-    passphrase: &[u8],
-) -> Result<std::result::Result<(PathBuf, u64), Failure>> {
+/// What the container on `device` is opened with. `None` if this is not the passphrase.
+pub fn find_key(device: &Path, passphrase: &[u8]) -> Result<Option<Volume>> {
     let mut file = File::open(device).at("open", device)?;
     match luks::open(&mut file, passphrase) {
-        Ok(volume) => {
-            let node = device_mapper::create(name, &[target(&volume, device, length)])?;
-            Ok(Ok((node, volume.offset)))
-        }
-        Err(Failure::WrongPassphrase) => Ok(Err(Failure::WrongPassphrase)),
+        Ok(volume) => Ok(Some(volume)),
+        Err(Failure::WrongPassphrase) => Ok(None),
         Err(failure) => Err(Error::at("open", device, failure)),
     }
+}
+
+/// Opens the container on `device`, as [`DEVICE`], and gives its node.
+pub(super) fn open(device: &Path, volume: &Volume) -> Result<PathBuf> {
+    device_mapper::create(DEVICE, &[target(volume, device, LENGTH)])
 }
 
 fn target(volume: &Volume, device: &Path, length: u64) -> Target {
@@ -59,17 +55,16 @@ pub(super) fn tail(used: u64) -> Target {
 }
 
 /// Writes header and file system of a new encrypted container to the file at `path`, of `size` bytes.
-pub fn write(file: &File, path: &Path, size: u64, passphrase: &[u8], uuids: [[u8; 16]; 2]) -> Result<()> {
-    luks::format(file, size, passphrase, &Cost::for_this_machine(), &mut luks::kernel_random)
+pub fn write(file: &File, path: &Path, size: u64, passphrase: &[u8], uuids: [[u8; 16]; 2]) -> Result<Volume> {
+    let volume = luks::format(file, size, passphrase, &Cost::for_this_machine(), &mut luks::kernel_random)
         .map_err(|failure| Error::at("encrypt", path, failure))?;
     file.sync_all().at("write", path)?;
     let device = LoopDevice::attach_writable(path)?;
-    let (node, _) = open(device.path(), NEW, size, passphrase)?
-        .map_err(|failure| Error::at("open what was just made,", path, failure))?;
+    let node = device_mapper::create(NEW, &[target(&volume, device.path(), size)])?;
     let written = OpenOptions::new().read(true).write(true).open(&node).at("open", &node).and_then(|open| {
         ext4::write_template(&open, uuids[0], uuids[1])?;
         open.sync_all().at("write", &node)
     });
     device_mapper::remove(NEW)?;
-    written
+    written.map(|()| volume)
 }

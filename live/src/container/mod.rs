@@ -17,6 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Error, Result};
+use crate::luks::Volume;
 use crate::sys::device_mapper::{self, SECTOR, Target};
 use crate::sys::file_system;
 use crate::sys::loop_device::{self, LoopDevice};
@@ -37,21 +38,23 @@ pub const FIRST: u64 = 64 << 20;
 pub const DEVICE: &str = "livekit-changes";
 
 /// Writes the files of a new container to `folder`, with `size` bytes. Complete or not there, even after a power cut.
-pub fn create(
+/// Gives what `write_contents` gave.
+pub fn create<T>(
     folder: &Path,
     size: u64,
-    write_contents: impl FnOnce(&File, &Path) -> Result<()>,
-) -> Result<()> {
+    write_contents: impl FnOnce(&File, &Path) -> Result<T>,
+) -> Result<T> {
     let path = folder.join(parts::name(0));
     let partial = path.with_extension("partial");
     let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&partial);
     let file = file.at("create", &partial)?;
     let written = append_zeros(&file, &partial, 0, size)
         .and_then(|()| write_contents(&file, &partial))
-        .and_then(|()| file.sync_all().at("write", &partial));
-    written.inspect_err(|_| drop(fs::remove_file(&partial)))?;
+        .and_then(|given| file.sync_all().at("write", &partial).map(|()| given));
+    let given = written.inspect_err(|_| drop(fs::remove_file(&partial)))?;
     fs::rename(&partial, &path).at("rename", &partial)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).at("write", folder)
+    File::open(folder).and_then(|folder| folder.sync_all()).at("write", folder)?;
+    Ok(given)
 }
 
 /// Random bytes of the kernel, for a file system's UUID.
@@ -108,15 +111,11 @@ impl Container {
         self.offset > 0
     }
 
-    /// Opens an encrypted one: its file system is at another node then. False if this is not the passphrase.
-    pub fn unlock(&mut self, passphrase: &[u8]) -> Result<bool> {
-        match encrypted::open(&self.node, encrypted::DEVICE, encrypted::LENGTH, passphrase)? {
-            Ok((node, offset)) => {
-                (self.node, self.offset) = (node, offset);
-                Ok(true)
-            }
-            Err(_) => Ok(false),
-        }
+    /// Opens an encrypted one: its file system is at another node then.
+    pub fn unlock(&mut self, volume: &Volume) -> Result<()> {
+        self.node = encrypted::open(&self.node, volume)?;
+        self.offset = volume.offset;
+        Ok(())
     }
 
     /// The container in `folder` that is joined already, by another program, with a file system that begins at `offset`.

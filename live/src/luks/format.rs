@@ -13,7 +13,7 @@ use super::hash::Hash;
 use super::header::{self, FIELDS, SALT_LENGTH, SIZES};
 use super::keyslot::{self, Direction};
 use super::split::{self, STRIPES};
-use super::{Failure, Result};
+use super::{Failure, Result, Volume};
 
 /// Where the data begin: 1 MiB. cryptsetup takes 16 MiB, for keyslots that never come and for encrypting anew in
 /// place; before this one there is room for three keyslots.
@@ -45,10 +45,16 @@ pub fn kernel_random(mut bytes: &mut [u8]) -> io::Result<()> {
 }
 
 /// Makes a container of a device or file of `size` bytes, in sectors of 4096 bytes if it has only whole ones, else of
-/// 512. What was in it is lost. Until the very end there is no valid header.
-pub fn format(device: &File, size: u64, passphrase: &[u8], cost: &Cost, random: Random<'_>) -> Result<()> {
-    let sector_size = if size.is_multiple_of(4096) { 4096 } else { 512 };
-    if size < DATA_OFFSET + sector_size {
+/// 512. What was in it is lost. Until the very end there is no valid header. Gives what [`super::open`] would.
+pub fn format(
+    device: &File,
+    size: u64,
+    passphrase: &[u8],
+    cost: &Cost,
+    random: Random<'_>,
+) -> Result<Volume> {
+    let sector_size: u32 = if size.is_multiple_of(4096) { 4096 } else { 512 };
+    if size < DATA_OFFSET + u64::from(sector_size) {
         return Err(Failure::TooSmall);
     }
     let mut key = Zeroizing::new(vec![0; KEY_SIZE]);
@@ -77,7 +83,17 @@ pub fn format(device: &File, size: u64, passphrase: &[u8], cost: &Cost, random: 
     write(device, 2 * HEADER as u64, &area)?;
     // The second copy first: from there on it is whole, with one copy or with both.
     write(device, HEADER as u64, &copies[0])?;
-    write(device, 0, &copies[1])
+    write(device, 0, &copies[1])?;
+    Ok(Volume {
+        cipher: CIPHER.to_owned(),
+        key,
+        offset: DATA_OFFSET,
+        size: None,
+        sector_size,
+        iv_tweak: 0,
+        options: Vec::new(),
+        uuid,
+    })
 }
 
 /// Removes what was there: all before the data, and old copies of a header that might lie further behind.
@@ -94,7 +110,7 @@ fn write(device: &File, place: u64, bytes: &[u8]) -> Result<()> {
     written.map_err(|e| Failure::io("write the LUKS2 header", e))
 }
 
-fn metadata(key: &[u8], salts: &[[u8; KDF_SALT]; 2], cost: &Cost, sector_size: u64) -> Value {
+fn metadata(key: &[u8], salts: &[[u8; KDF_SALT]; 2], cost: &Cost, sector_size: u32) -> Value {
     let mut digest = [0; 32];
     Hash::Sha256.pbkdf2(key, &salts[1], ITERATIONS, &mut digest);
     json!({
