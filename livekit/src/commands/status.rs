@@ -176,11 +176,11 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
 fn kept(session: &Session) -> String {
     let Session { number, device, .. } = session;
     let name = session.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let encrypted = if session.encrypted { "encrypted " } else { "" };
+    let a = if session.encrypted { "an encrypted" } else { "a" };
     let usage = match session.usage {
         "read-write" => "",
         "at-exit" => ", in memory until shutdown",
         _ => ", in memory, the session stays as it is",
     };
-    format!("in session {number}{name}, a {encrypted}{} on {device}{usage}", session.kind)
+    format!("in session {number}{name}, {a} {} on {device}{usage}", session.kind)
 }
