@@ -40,6 +40,17 @@ fn start(kit: &Kit, stick: &Disk, parameters: &str) -> Machine {
     kit.direct().append(parameters).virtio("stick", stick).start()
 }
 
+/// Types the passphrase of an encrypted session; that of a new one twice.
+fn unlock(machine: &mut Machine, is_new: bool) {
+    let questions: &[&str] =
+        if is_new { &["New passphrase for", "once more"] } else { &["Passphrase of session 1"] };
+    for question in questions {
+        machine.serial_shows(question);
+        sleep(Duration::from_secs(1));
+        machine.types("open sesame\r");
+    }
+}
+
 /// Everything that was safe is whole.
 #[track_caller]
 fn check(guest: &mut Guest, cut: u64, safe: u64) {
@@ -54,10 +65,14 @@ fn check(guest: &mut Guest, cut: u64, safe: u64) {
 fn survives(format: Format, parameters: &str) {
     let kit = Kit::tiny(Kernel::V6_1);
     let stick = kit.medium().stick_with_room(format, 900);
+    let encrypted = parameters.contains("encryption");
     let mut moments = Moments(1);
     let mut safe = 0;
     for cut in 1..=wanted() {
         let mut machine = start(&kit, &stick, parameters);
+        if encrypted {
+            unlock(&mut machine, cut == 1);
+        }
         // Some cuts come while it boots.
         if cut % 4 == 0 {
             sleep(moments.next(1000, 9000));
@@ -73,6 +88,9 @@ fn survives(format: Format, parameters: &str) {
     }
     assert!(safe > 0, "nothing was written");
     let mut machine = start(&kit, &stick, parameters);
+    if encrypted {
+        unlock(&mut machine, false);
+    }
     let mut guest = machine.guest();
     check(&mut guest, wanted(), safe);
     guest.end(Ending::Poweroff);
@@ -89,4 +107,9 @@ fn of_a_stick_with_ext4() {
 #[test]
 fn of_a_stick_with_fat() {
     survives(Format::Fat32, "perch");
+}
+
+#[test]
+fn of_a_stick_with_an_encrypted_session() {
+    survives(Format::Fat32, "perch persistence-encryption=luks");
 }
