@@ -40,7 +40,7 @@ enum Tag {
 
 /// Order matters: FAT and NTFS boot sectors are only looked at after what overwrites them, and an image that is
 /// an ISO 9660 and has a partition table is an ISO 9660.
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     // linux/iso_fs.h, ECMA-119 8.4: primary volume descriptor at sector 16.
     Kind {
         fs_type: "iso9660",
@@ -83,7 +83,18 @@ const KINDS: [Kind; 15] = [
     // fs/squashfs/squashfs_fs.h.
     Kind { fs_type: "squashfs", magic: &[(0, b"hsqs")], label: Tag::None, uuid: Tag::None },
     // LUKS on-disk format, versions 1 and 2.
-    Kind { fs_type: "LUKS", magic: &[(0, b"LUKS\xba\xbe")], label: Tag::None, uuid: Tag::Text(168, 40) },
+    Kind {
+        fs_type: "LUKS1",
+        magic: &[(0, b"LUKS\xba\xbe\0\x01")],
+        label: Tag::None,
+        uuid: Tag::Text(168, 40),
+    },
+    Kind {
+        fs_type: "LUKS",
+        magic: &[(0, b"LUKS\xba\xbe\0\x02")],
+        label: Tag::Text(24, 48),
+        uuid: Tag::Text(168, 40),
+    },
     // include/linux/swap.h: the magic ends the first page.
     Kind {
         fs_type: "swap",

@@ -320,3 +320,49 @@ fn sessions_are_encrypted() {
         power_off(machine, guest, &stick);
     }
 }
+
+/// A disk that cryptsetup has encrypted, with an ext4 in it.
+fn encrypted_disk(label: &str) -> Disk {
+    let disk = Disk::blank(200 << 20);
+    let path = disk.path();
+    let make = "mkfs.ext4 -q \"$0\" 160M && printf 'open sesame' | cryptsetup reencrypt --encrypt --type luks2 \
+        --reduce-device-size 16M --key-file - --batch-mode \"$0\" && cryptsetup config --label \"$1\" \"$0\"";
+    let made =
+        tests::programs::command("sh").args(["-c", make]).arg(path).arg(label).output().expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+    disk
+}
+
+#[test]
+fn an_encrypted_disk_is_opened() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let disk = encrypted_disk("VAULT");
+    let boot = |answers: &[(&str, &str)]| {
+        let vm = kit.direct().append("perchdir=LABEL=VAULT/mine luksvol").patience(300);
+        let mut machine = vm.cd(&kit.iso()).virtio("disk", &disk).start();
+        for (text, keys) in answers {
+            machine.serial_shows(text);
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            machine.types(keys);
+        }
+        let guest = machine.guest();
+        (machine, guest)
+    };
+    for expected in ["", "SECRETWORD\n"] {
+        let (mut machine, mut guest) = boot(&[("Passphrase of the disk vda", "open sesame\r")]);
+        assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
+        assert!(!machine.serial_log().contains("recovery complete"), "it was not unmounted cleanly");
+        assert_eq!(shell(&mut guest, "cat /etc/mine 2> /dev/null || true"), expected);
+        shell(&mut guest, "echo SECRETWORD > /etc/mine");
+        guest.end(Ending::Poweroff);
+        machine.powers_off();
+    }
+    assert!(!disk.contains(b"SECRETWORD"), "it can be read");
+
+    let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
+    let (mut machine, mut guest) = boot(&answers);
+    assert!(guest.report.logged("the disk vda is encrypted, and the passphrase was wrong 3 times"));
+    assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+    guest.end(Ending::Poweroff);
+    machine.powers_off();
+}

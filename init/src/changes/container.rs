@@ -22,7 +22,12 @@ pub const CIPHERS: [&str; 5] = ["dm_crypt", "aes_generic", "aesni_intel", "ecb",
 const LEAST: u64 = FIRST;
 
 /// Makes the container of a new session. Gives what it is opened with if it is encrypted.
-pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Result<Option<Volume>> {
+pub fn create(
+    session: &Session,
+    wanted: &Persistence,
+    encrypt: bool,
+    drivers: &Drivers,
+) -> Result<Option<Volume>> {
     let folder = &session.folder;
     let stat = statvfs(folder).at("look at", folder)?;
     let free = stat.f_bavail * stat.f_frsize;
@@ -34,7 +39,7 @@ pub fn create(session: &Session, wanted: &Persistence, drivers: &Drivers) -> Res
         log::warning(format_args!("perchsize= is too small; the session has {} MiB", LEAST >> 20));
     }
     let (uuid, seed) = (container::random_uuid()?, container::random_uuid()?);
-    if !(wanted.encrypt || session.about.encrypt) {
+    if !encrypt {
         container::create(folder, FIRST, |file, _| ext4::write_template(file, uuid, seed))?;
         return Ok(None);
     }

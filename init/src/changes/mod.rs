@@ -15,6 +15,7 @@ use live::session::{About, Current, Kind, Session, Sessions, past};
 use live::sys::{device_mapper, mount};
 
 use self::menu::Choice;
+use self::place::Place;
 use crate::drivers::Drivers;
 use crate::medium::Medium;
 
@@ -23,6 +24,7 @@ mod fat;
 mod menu;
 mod passphrase;
 mod place;
+mod store;
 
 /// Opens the place where writes go.
 pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
@@ -51,6 +53,7 @@ fn give_up(medium: &Medium) {
     for device in [live::container::encrypted::DEVICE, live::container::DEVICE] {
         let _ = device_mapper::remove(device);
     }
+    store::close();
     let _ = fs::remove_file(SESSION_FILE);
     place::leave_medium(medium);
 }
@@ -62,7 +65,7 @@ fn keep(
     options: &BootOptions,
     drivers: &Drivers,
 ) -> Result<Option<Changes>> {
-    let device = place::mount_sessions(medium, wanted.place.as_ref(), drivers)?;
+    let place = place::mount_sessions(medium, wanted.place.as_ref(), drivers)?;
     let sessions = Sessions::at(SESSIONS.as_ref());
     let asks = wanted.session == Which::Ask;
     let choice = if asks {
@@ -76,7 +79,7 @@ fn keep(
         Choice::Memory => return Ok(None),
     };
     let home = if wanted.usage == Use::ReadWrite { CHANGES } else { SESSION };
-    let (kind, offset) = open_home(&session, wanted, home, drivers)?;
+    let (kind, offset) = open_home(&session, wanted, &place, home, drivers)?;
     if let Some(number) = if asks { menu::state(home.as_ref())? } else { None } {
         past::Request::Back(number).leave(home.as_ref())?;
     }
@@ -89,8 +92,14 @@ fn keep(
         Use::ReadOnly | Use::AtExit => Changes::in_memory(CHANGES.as_ref(), options.memory_size)?,
     };
     note(&sessions, &session);
-    let current =
-        Current { number: session.number, kind, offset, usage: wanted.usage, limit: wanted.size, device };
+    let current = Current {
+        number: session.number,
+        kind,
+        offset,
+        usage: wanted.usage,
+        limit: wanted.size,
+        device: place.device,
+    };
     current.write(SESSION_FILE.as_ref())?;
     log::info(format_args!("changes are kept: {} on {}", session.title(), current.device));
     Ok(Some(changes))
@@ -98,17 +107,23 @@ fn keep(
 
 /// Mounts what holds a session's changes at `home`: its folder, or its container where the file system asks for one.
 /// Gives where in a container the file system begins, too.
-fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Drivers) -> Result<(Kind, u64)> {
+fn open_home(
+    session: &Session,
+    wanted: &Persistence,
+    place: &Place,
+    home: &str,
+    drivers: &Drivers,
+) -> Result<(Kind, u64)> {
+    let encrypt = (wanted.encrypt || session.about.encrypt) && !place.is_encrypted;
     fs::create_dir_all(home).at("make the directory", home)?;
     if let Some(offset) = container::open(session, None, home, drivers)? {
-        if wanted.encrypt && offset == 0 {
+        if encrypt && offset == 0 {
             log::warning(format_args!("{} is not encrypted", session.title()));
         }
         return Ok((Kind::Container, offset));
     }
     let lacks = probe::lacks(&session.folder)?;
     let is_used = session.folder.join("upper").is_dir() || session.folder.join("past").is_dir();
-    let encrypt = wanted.encrypt || session.about.encrypt;
     if lacks.is_empty() && (is_used || !encrypt) {
         if encrypt {
             log::warning(format_args!("{} is not encrypted", session.title()));
@@ -125,7 +140,7 @@ fn open_home(session: &Session, wanted: &Persistence, home: &str, drivers: &Driv
         let (title, lacks) = (session.title(), lacks.join(", no "));
         log::info(format_args!("a container for {title}: the file system has no {lacks}"));
     }
-    let key = container::create(session, wanted, drivers)?;
+    let key = container::create(session, wanted, encrypt, drivers)?;
     let offset = container::open(session, key, home, drivers)?.unwrap_or_default();
     Ok((Kind::Container, offset))
 }

@@ -1,8 +1,8 @@
-//! The place of the sessions: a folder of the medium, or one on another disk, mounted so that it can be written to.
+//! The place of the sessions: a folder of the medium, or one on [another disk](super::store), mounted so that it can be
+//! written to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use live::error::{AtPath, Error, Result};
 use live::layout::{CARRIER, KIT_NAME_FILE, MEDIUM, SESSIONS};
@@ -12,20 +12,23 @@ use live::options::{DeviceName, From};
 use live::sys::mount;
 
 use super::fat;
+use super::store::{self, STORE};
 use crate::drivers::Drivers;
 use crate::medium::{Medium, disks::Machine};
 
 /// The folder of sessions in the live folder.
 const FOLDER: &str = "changes";
 
-/// Where another disk is mounted until its folder of sessions is.
-const STORE: &str = "/memory/store";
+/// What the folder of sessions is on.
+pub struct Place {
+    /// The device's name, such as `sdb1`
+    pub device: String,
+    /// Whether all on it is encrypted
+    pub is_encrypted: bool,
+}
 
-/// How long a named disk is waited for.
-const WAIT: Duration = Duration::from_secs(30);
-
-/// Mounts the folder of sessions at [`SESSIONS`], writable, and gives the device's name.
-pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) -> Result<String> {
+/// Mounts the folder of sessions at [`SESSIONS`], writable.
+pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) -> Result<Place> {
     let on_medium = place.is_none_or(|p| p.device == DeviceName::Any);
     if on_medium {
         let (mounted, usual) = of_medium(medium)?;
@@ -36,18 +39,18 @@ pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) 
         make_writable(&mounted, medium, drivers)?;
         let shown = show(&folder);
         protect_medium(medium);
-        return shown.map(|()| medium.device.clone());
+        return shown.map(|()| Place { device: medium.device.clone(), is_encrypted: false });
     }
-    let place = place.cloned().unwrap_or_default();
-    let device = mount_store(&place.device, drivers)?;
-    let folder = match place.path.as_deref() {
+    let asked = place.cloned().unwrap_or_default();
+    let place = store::mount(&asked.device, drivers)?;
+    let folder = match asked.path.as_deref() {
         Some(path) => Path::new(STORE).join(&path[1..]),
         None => Path::new(STORE).join(kit_name()?).join(FOLDER),
     };
     let shown = show(&folder);
     // The folder keeps the file system.
     mount::detach(STORE)?;
-    shown.map(|()| device)
+    shown.map(|()| place)
 }
 
 /// The mount that the medium's files are in, and the usual folder of sessions in it. An ISO file cannot be written to, so
@@ -117,34 +120,4 @@ fn show(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).at("make the directory", folder)?;
     fs::create_dir_all(SESSIONS).at("make the directory", SESSIONS)?;
     mount::attach(&mount::copy_of(folder, false)?, SESSIONS)
-}
-
-/// Mounts the disk of that name at [`STORE`], writable.
-fn mount_store(name: &DeviceName, drivers: &Drivers) -> Result<String> {
-    let mut disks = Machine::new(drivers);
-    let deadline = Instant::now() + WAIT;
-    let mut asked_all = false;
-    loop {
-        if let Some(device) = disks.named(name) {
-            fs::create_dir_all(STORE).at("make the directory", STORE)?;
-            let node = Path::new("/dev").join(&device);
-            if disks.is_fat(&device) && fat::needs_check(&node) {
-                fat::check(&node);
-            }
-            disks.mount_writable(&device, STORE.as_ref())?;
-            return Ok(device);
-        }
-        if !asked_all {
-            // The search for the medium has left drivers out.
-            drivers.load_all();
-            asked_all = true;
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let written = From { device: name.clone(), path: None }.written();
-            let seconds = WAIT.as_secs();
-            return Err(Error::new(format!("no disk {written} in {seconds} s")).hint("perchdir= names it"));
-        }
-        let _ = drivers.next_event(left.min(Duration::from_secs(1)));
-    }
 }

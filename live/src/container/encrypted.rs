@@ -5,7 +5,7 @@
 //! joined one changes when the container grows, and nobody needs the key for that.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::ext4;
@@ -42,6 +42,13 @@ pub fn find_key(device: &Path, passphrase: &[u8]) -> Result<Option<Volume>> {
 /// Opens the container on `device`, as [`DEVICE`], and gives its node.
 pub(super) fn open(device: &Path, volume: &Volume) -> Result<PathBuf> {
     device_mapper::create(DEVICE, &[target(volume, device, LENGTH)])
+}
+
+/// Opens a disk as the device `name`, and gives its node.
+pub fn open_disk(disk: &Path, name: &str, volume: &Volume) -> Result<PathBuf> {
+    let size =
+        File::open(disk).and_then(|mut file| file.seek(SeekFrom::End(0))).at("find the size of", disk)?;
+    device_mapper::create(name, &[target(volume, disk, size)])
 }
 
 fn target(volume: &Volume, device: &Path, length: u64) -> Target {
