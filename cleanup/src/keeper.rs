@@ -12,9 +12,8 @@ use std::time::Duration;
 use live::container::growth::{Room, Step};
 use live::container::{self, Container};
 use live::error::{AtPath, Result};
-use live::layout::{CHANGES, SAVED_RAMFS, SESSION, SESSION_FILE, SESSIONS};
+use live::layout::{CHANGES, SAVED_RAMFS, SESSION_FILE, SESSIONS};
 use live::log;
-use live::options::Use;
 use live::session::{Current, Kind};
 use live::sys::file_system;
 use rustix::fs::{StatVfs, statvfs};
@@ -51,7 +50,7 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
     let sessions = here(SESSIONS);
     let folder = sessions.join(session.number.to_string());
     // Where the file system in the container is mounted.
-    let home = here(if session.usage == Use::ReadWrite { CHANGES } else { SESSION });
+    let home = here(session.usage.home());
     let mut container = Container::joined(&folder, session.offset)?;
     loop {
         let (inside, medium) = (stat(&home)?, stat(&sessions)?);

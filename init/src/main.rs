@@ -47,7 +47,7 @@ fn boot() -> Result<Infallible> {
         Ok((medium, bundles))
     })?;
     step(Step::Changes);
-    let changes = Step::Changes.run(|| changes::open(&medium, &options, &drivers))?;
+    let (changes, directories) = Step::Changes.run(|| changes::open(&medium, &options, &drivers))?;
     step(Step::ToRam);
     let (medium, bundles) = Step::ToRam.run(|| to_ram::copy_if_asked(medium, bundles, &options))?;
     step(Step::Layers);
@@ -55,7 +55,9 @@ fn boot() -> Result<Infallible> {
     step(Step::Union);
     let union = Step::Union.run(|| {
         drivers.load("overlay")?;
-        Union::mount(&layers, &changes, layout::UNION.as_ref())
+        let union = Union::mount(&layers, &changes, layout::UNION.as_ref())?;
+        changes::attach_directories(&directories, &union);
+        Ok(union)
     })?;
     step(Step::Finish);
     Step::Finish.run(|| finish::prepare(&union, &layers, &changes, &medium, &drivers))?;

@@ -28,6 +28,9 @@ pub const SESSIONS: &str = "/memory/sessions";
 /// The session, where it is not written to at once: the changes in memory lie on it.
 pub const SESSION: &str = "/memory/session";
 
+/// The session, where single directories of it are kept and nothing else: see [`crate::session::directories`].
+pub const KEPT: &str = "/memory/kept";
+
 /// Written by the boot where changes are kept: which session is in use.
 pub const SESSION_FILE: &str = "/etc/livekit/session";
 

@@ -366,3 +366,42 @@ fn an_encrypted_disk_is_opened() {
     guest.end(Ending::Poweroff);
     machine.powers_off();
 }
+
+#[test]
+fn single_directories_are_kept() {
+    const KEPT: &str = "/run/initramfs/memory/kept";
+    for format in [Format::Ext4, Format::Fat32] {
+        let kit = Kit::tiny(Kernel::V6_1);
+        let conf =
+            "# all else goes\n/home\n/etc union,source=settings\n/root link,source=dots\n/var/deep/er bind\n";
+        let medium = kit.medium().file("livekit/changes/persistence.conf", conf);
+        let stick = medium.stick_with_room(format, 300);
+        let (machine, mut guest) = boot(&kit, &stick, "perch");
+        assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+        assert_eq!(guest.report.mount(KEPT).kind, "ext4");
+        shell(
+            &mut guest,
+            "echo 1 > /home/mine; echo 2 > /etc/mine; rm /etc/passwd; echo 3 > /var/deep/er/mine",
+        );
+        shell(&mut guest, &format!("mkdir -p /opt; echo x > /opt/lost; echo 4 > {KEPT}/dots/.profile"));
+        assert!(shell(&mut guest, "livekit status").contains("single directories"));
+        assert!(guest.try_run(&["/usr/bin/livekit", "session", "snapshot"]).status != Some(0));
+        power_off(machine, guest, &stick);
+
+        let (machine, mut guest) = boot(&kit, &stick, "perch");
+        let files = "cat /home/mine /etc/mine /var/deep/er/mine /root/.profile";
+        assert_eq!(shell(&mut guest, files), "1\n2\n3\n4\n", "{format:?}");
+        assert!(!guest.exists("/etc/passwd") && !guest.exists("/opt/lost"), "{format:?}");
+        assert!(guest.exists("/etc/os-release"), "{format:?}: the system's own files are below");
+        power_off(machine, guest, &stick);
+    }
+
+    // A mistake in it is told, and keeps nothing.
+    let kit = Kit::tiny(Kernel::V6_1);
+    let medium = kit.medium().file("livekit/changes/persistence.conf", "/home sticky\n");
+    let stick = medium.stick(Format::Ext4);
+    let (machine, guest) = boot(&kit, &stick, "perch");
+    assert!(guest.report.logged("line 1: sticky is no option"));
+    assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+    power_off(machine, guest, &stick);
+}

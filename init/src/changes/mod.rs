@@ -6,13 +6,15 @@
 use std::fs;
 use std::path::Path;
 
-use live::changes::{Changes, merge, probe};
+use live::changes::{Changes, directories, merge, probe};
 use live::error::{AtPath, Context, Error, Result};
-use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
+use live::layout::{CHANGES, KEPT, SESSION, SESSION_FILE, SESSIONS};
 use live::log;
 use live::options::{BootOptions, Persistence, Use, Which};
-use live::session::{About, Current, Kind, Session, Sessions, past};
+use live::session::directories::Directory;
+use live::session::{self, About, Current, Kind, Session, Sessions, past};
 use live::sys::{device_mapper, mount};
+use live::union::Union;
 
 use self::menu::Choice;
 use self::place::Place;
@@ -26,12 +28,13 @@ mod passphrase;
 mod place;
 mod store;
 
-/// Opens the place where writes go.
-pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result<Changes> {
-    let in_memory = || Changes::in_memory(CHANGES.as_ref(), options.memory_size);
+/// Opens the place where writes go. Gives the directories, too, that are kept where not everything is.
+pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result<(Changes, Vec<Directory>)> {
+    let in_memory =
+        || Changes::in_memory(CHANGES.as_ref(), options.memory_size).map(|changes| (changes, Vec::new()));
     let Some(wanted) = &options.persistence else { return in_memory() };
     match keep(medium, wanted, options, drivers) {
-        Ok(Some(changes)) => return Ok(changes),
+        Ok(Some(opened)) => return Ok(opened),
         Ok(None) => {}
         Err(e) => {
             log::error(format_args!("changes cannot be kept: {}", e.message()));
@@ -45,9 +48,20 @@ pub fn open(medium: &Medium, options: &BootOptions, drivers: &Drivers) -> Result
     in_memory()
 }
 
+/// Puts directories that are kept in their places. One that cannot be kept is told, and in memory.
+pub fn attach_directories(all: &[Directory], union: &Union) {
+    for directory in all {
+        let path = directory.path.display();
+        match directories::attach(directory, KEPT.as_ref(), &union.path) {
+            Ok(()) => log::info(format_args!("{path} is kept")),
+            Err(e) => log::error(format_args!("{path} is not kept: {e}")),
+        }
+    }
+}
+
 /// Takes away what an attempt to open a session has left.
 fn give_up(medium: &Medium) {
-    for place in [CHANGES, SESSION, SESSIONS] {
+    for place in [CHANGES, SESSION, KEPT, SESSIONS] {
         let _ = mount::detach(place);
     }
     for device in [live::container::encrypted::DEVICE, live::container::DEVICE] {
@@ -64,9 +78,14 @@ fn keep(
     wanted: &Persistence,
     options: &BootOptions,
     drivers: &Drivers,
-) -> Result<Option<Changes>> {
+) -> Result<Option<(Changes, Vec<Directory>)>> {
     let place = place::mount_sessions(medium, wanted.place.as_ref(), drivers)?;
     let sessions = Sessions::at(SESSIONS.as_ref());
+    let directories = match wanted.usage {
+        Use::ReadWrite => session::directories::read(SESSIONS.as_ref())?,
+        _ => None,
+    };
+    let usage = if directories.is_some() { Use::Directories } else { wanted.usage };
     let asks = wanted.session == Which::Ask;
     let choice = if asks {
         menu::session(&sessions)?
@@ -78,31 +97,35 @@ fn keep(
         Choice::New => sessions.create(&About::new(if asks { menu::name() } else { None }))?,
         Choice::Memory => return Ok(None),
     };
-    let home = if wanted.usage == Use::ReadWrite { CHANGES } else { SESSION };
+    let home = usage.home();
     let (kind, offset) = open_home(&session, wanted, &place, home, drivers)?;
-    if let Some(number) = if asks { menu::state(home.as_ref())? } else { None } {
-        past::Request::Back(number).leave(home.as_ref())?;
+    if usage != Use::Directories {
+        prepare(&session, wanted, home.as_ref())?;
+    } else if wanted.reset {
+        log::warning(format_args!("the directories of persistence.conf are not begun anew"));
     }
-    if wanted.reset {
-        past::Request::Reset.leave(home.as_ref())?;
-    }
-    tell_fulfilled(home.as_ref(), &session.title());
-    let changes = match wanted.usage {
+    let changes = match usage {
         Use::ReadWrite => Changes::in_folder(CHANGES.as_ref())?,
-        Use::ReadOnly | Use::AtExit => Changes::in_memory(CHANGES.as_ref(), options.memory_size)?,
+        _ => Changes::in_memory(CHANGES.as_ref(), options.memory_size)?,
     };
     note(&sessions, &session);
-    let current = Current {
-        number: session.number,
-        kind,
-        offset,
-        usage: wanted.usage,
-        limit: wanted.size,
-        device: place.device,
-    };
+    let current =
+        Current { number: session.number, kind, offset, usage, limit: wanted.size, device: place.device };
     current.write(SESSION_FILE.as_ref())?;
     log::info(format_args!("changes are kept: {} on {}", session.title(), current.device));
-    Ok(Some(changes))
+    Ok(Some((changes, directories.unwrap_or_default())))
+}
+
+/// Brings a session's changes to the state that is asked for.
+fn prepare(session: &Session, wanted: &Persistence, home: &Path) -> Result<()> {
+    if let Some(number) = if wanted.session == Which::Ask { menu::state(home)? } else { None } {
+        past::Request::Back(number).leave(home)?;
+    }
+    if wanted.reset {
+        past::Request::Reset.leave(home)?;
+    }
+    tell_fulfilled(home, &session.title());
+    Ok(())
 }
 
 /// Mounts what holds a session's changes at `home`: its folder, or its container where the file system asks for one.

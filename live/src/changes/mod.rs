@@ -10,6 +10,7 @@ use crate::session::past;
 use crate::sys::mount::Mount;
 
 pub mod copy;
+pub mod directories;
 pub mod merge;
 pub mod probe;
 

@@ -2,6 +2,7 @@
 
 use super::size::{self, MemorySize};
 use super::{DeviceName, From, is_on};
+use crate::layout::{CHANGES, KEPT, SESSION};
 
 /// Which session to go on with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,10 +26,21 @@ pub enum Use {
     ReadOnly,
     /// They stay in memory and become part of the session at shutdown.
     AtExit,
+    /// Those in some directories are in the session at once, others stay in memory: `persistence.conf` says which.
+    Directories,
 }
 
 impl Use {
-    pub const ALL: [Self; 3] = [Self::ReadWrite, Self::ReadOnly, Self::AtExit];
+    pub const ALL: [Self; 4] = [Self::ReadWrite, Self::ReadOnly, Self::AtExit, Self::Directories];
+
+    /// Where the session is mounted, in the ramfs.
+    pub const fn home(self) -> &'static str {
+        match self {
+            Self::ReadWrite => CHANGES,
+            Self::ReadOnly | Self::AtExit => SESSION,
+            Self::Directories => KEPT,
+        }
+    }
 
     /// In a word, for notes and answers.
     pub const fn name(self) -> &'static str {
@@ -36,6 +48,7 @@ impl Use {
             Self::ReadWrite => "read-write",
             Self::ReadOnly => "read-only",
             Self::AtExit => "at-exit",
+            Self::Directories => "directories",
         }
     }
 }

@@ -27,6 +27,7 @@ pub use current::{Current, Kind};
 
 mod about;
 mod current;
+pub mod directories;
 pub mod past;
 
 /// The name that Linux Live Kit gave the file.

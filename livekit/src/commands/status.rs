@@ -180,6 +180,7 @@ fn kept(session: &Session) -> String {
     let usage = match session.usage {
         "read-write" => "",
         "at-exit" => ", in memory until shutdown",
+        "directories" => ", single directories; all else is in memory",
         _ => ", in memory, the session stays as it is",
     };
     format!("in session {number}{name}, {a} {} on {device}{usage}", session.kind)

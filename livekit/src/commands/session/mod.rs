@@ -64,6 +64,10 @@ fn request(place: &Place, session: Option<&str>, request: Request, output: &Outp
         Some(name) => place.named(name)?,
         None => place.in_use()?,
     };
+    if place.keeps_directories(&session) {
+        let what = format!("{} keeps single directories, of which there are no snapshots", session.title());
+        return Err(Error::new(what).hint("persistence.conf in the folder of sessions names them"));
+    }
     let home = place.home(&session)?;
     if let Request::Back(number) = request {
         let there = live::session::past::snapshots(&home)?;

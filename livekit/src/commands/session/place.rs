@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use live::container::parts;
-use live::layout::{CHANGES, SESSION, SESSION_FILE, SESSIONS};
+use live::layout::{SESSION_FILE, SESSIONS};
 use live::mounts;
 use live::options::Use;
 use live::session::{Current, Session, Sessions};
@@ -101,6 +101,11 @@ impl Place {
         self.current.as_ref().is_some_and(|current| current.number == session.number)
     }
 
+    /// Whether the running system keeps nothing but some directories in it.
+    pub fn keeps_directories(&self, session: &Session) -> bool {
+        self.is_in_use(session) && self.current.as_ref().is_some_and(|c| c.usage == Use::Directories)
+    }
+
     /// The session that the running system uses.
     pub fn in_use(&self) -> Result<Session> {
         match &self.current {
@@ -111,9 +116,8 @@ impl Place {
 
     /// Where what is in a session can be seen.
     pub fn home(&self, session: &Session) -> Result<PathBuf> {
-        if self.is_in_use(session) {
-            let is_written = self.current.as_ref().is_some_and(|c| c.usage == Use::ReadWrite);
-            return Ok(in_ramfs(if is_written { CHANGES } else { SESSION }));
+        if let Some(current) = self.current.as_ref().filter(|_| self.is_in_use(session)) {
+            return Ok(in_ramfs(current.usage.home()));
         }
         if parts::find(&session.folder)?.is_empty() {
             return Ok(session.folder.clone());
