@@ -311,13 +311,14 @@ fn sessions_are_encrypted() {
         assert_eq!(guest.read("/etc/mine"), "SECRETWORD\n");
         shell(&mut guest, "md5sum -c /opt/sum");
         power_off(machine, guest, &stick);
-
-        let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
-        let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);
-        assert!(guest.report.logged("the passphrase was wrong 3 times"));
-        assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
-        guest.write("/etc/works", "yes\n");
-        power_off(machine, guest, &stick);
+        if format == Format::Fat32 {
+            let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
+            let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);
+            assert!(guest.report.logged("the passphrase was wrong 3 times"));
+            assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
+            guest.write("/etc/works", "yes\n");
+            power_off(machine, guest, &stick);
+        }
     }
 }
 

@@ -52,13 +52,13 @@ pub fn open_disk(disk: &Path, name: &str, volume: &Volume) -> Result<PathBuf> {
 }
 
 fn target(volume: &Volume, device: &Path, length: u64) -> Target {
-    let parameters = volume.table(&device.to_string_lossy(), &[]).to_string();
+    let parameters = volume.table(&device.to_string_lossy(), &[]);
     Target { sectors: volume.sectors(length), kind: "crypt", parameters }
 }
 
 /// The row of errors behind `used` bytes.
 pub(super) fn tail(used: u64) -> Target {
-    Target { sectors: (LENGTH - used) / SECTOR, kind: "error", parameters: String::new() }
+    Target { sectors: (LENGTH - used) / SECTOR, kind: "error", parameters: String::new().into() }
 }
 
 /// Writes header and file system of a new encrypted container to the file at `path`, of `size` bytes.

@@ -160,7 +160,7 @@ impl Container {
         let row = |part: &Attached| Target {
             sectors: part.length / SECTOR,
             kind: "linear",
-            parameters: format!("{} 0", part.node.display()),
+            parameters: format!("{} 0", part.node.display()).into(),
         };
         let tail = self.is_encrypted().then(|| encrypted::tail(self.size()));
         self.loops.iter().map(row).chain(tail).collect()

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
+use zeroize::Zeroizing;
+
 use crate::error::{AtPath, Error, Result};
 
 const CONTROL: &str = "/dev/mapper/control";
@@ -52,8 +54,8 @@ pub struct Target {
     pub sectors: u64,
     /// Such as `linear` or `crypt`
     pub kind: &'static str,
-    /// As the target's documentation has them
-    pub parameters: String,
+    /// As the target's documentation has them; there may be a key in it
+    pub parameters: Zeroizing<String>,
 }
 
 impl Request {
@@ -187,7 +189,7 @@ mod tests {
         let table = [(8, "7:0 0"), (16, "7:1 0")].map(|(sectors, p)| Target {
             sectors,
             kind: "linear",
-            parameters: p.into(),
+            parameters: p.to_owned().into(),
         });
         let request = Request::with_table("x", &table).unwrap();
         let number = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| request.0[at + i]));
@@ -198,7 +200,7 @@ mod tests {
             assert_eq!(&request.0[at + 24..at + 31], b"linear\0");
             assert_eq!(&request.0[at + SPEC..at + 46], [text.as_bytes(), b"\0"].concat());
         }
-        let long = Target { sectors: 8, kind: "crypt", parameters: "x".repeat(ROOM) };
+        let long = Target { sectors: 8, kind: "crypt", parameters: "x".repeat(ROOM).into() };
         assert!(Request::with_table("x", &[long]).is_none());
     }
 
