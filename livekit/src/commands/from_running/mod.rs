@@ -15,7 +15,7 @@ use live::layout::{KIT_NAME_FILE, MEDIUM};
 
 use self::contents::{Content, Item, lengths, pattern_of, tree};
 use super::build_iso::with_disk_hint;
-use super::savechanges::{Rules, SaveOptions, pack_changes, running_base, running_changes};
+use super::savechanges::{Rules, SaveOptions, pack_changes, running_base, running_changes, running_earlier};
 use crate::activation::System;
 use crate::activation::stack::{Origin, Stacked};
 use crate::activation::system::{in_ramfs, live_folder};
@@ -187,6 +187,7 @@ impl Gathering<'_> {
         let own: Vec<String> = self.own().iter().filter_map(|path| pattern_of(path)).collect();
         let options = SaveOptions {
             rules: Rules::new(&[], &own, changes.with_secrets)?,
+            earlier: running_earlier()?,
             merge: Vec::new(),
             below: Vec::new(),
             base: running_base(&[])?,

@@ -15,9 +15,6 @@ use crate::error::{AtPath, Result};
 
 /// The mounted bundles of the running system but those of `merged`, which become one.
 pub fn running(merged: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    if merged.is_empty() {
-        return Ok(Vec::new());
-    }
     let known: Result<HashSet<Vec<u8>>> = merged.iter().map(|path| header(path)).collect();
     let known = known?;
     let folder = stack::bundles_folder();

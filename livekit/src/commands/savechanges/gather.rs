@@ -40,8 +40,11 @@ pub fn gather(upper: &Path, options: &SaveOptions, output: &Output) -> Result<Ga
     for path in &options.merge {
         sources.push(earlier(path, &options.rules, &mut packages, &mut survey)?);
     }
-    packages.changes(upper)?;
-    sources.push(changes(upper, &options.rules, &mut survey)?);
+    packages.changes(&options.earlier, upper)?;
+    let copies = Copies::load(upper.parent().unwrap_or(upper))?;
+    for layer in options.earlier.iter().map(PathBuf::as_path).chain([upper]) {
+        sources.push(changes(layer, &copies, &options.rules, &mut survey)?);
+    }
     for source in &mut sources {
         keep_keys_back(source, &options.rules, &mut survey)?;
     }
@@ -89,8 +92,7 @@ fn check(upper: &Path) -> Result<()> {
     Ok(())
 }
 
-fn changes(upper: &Path, rules: &Rules, survey: &mut Survey) -> Result<Source> {
-    let copies = Copies::load(upper.parent().unwrap_or(upper))?;
+fn changes(upper: &Path, copies: &Copies, rules: &Rules, survey: &mut Survey) -> Result<Source> {
     let is_copy = copies.unchanged();
     let mut seen = HashSet::new();
     let mut bytes_of = |about: &Metadata| {

@@ -14,12 +14,15 @@ mod target;
 use std::path::{Path, PathBuf};
 
 use bundles::{PackOptions, Packed};
+use live::changes::Changes;
 use live::layout;
+use live::session::past;
 
 use self::gather::{Gathered, gather};
 pub use self::rules::Rules;
 pub use self::survey::Survey;
 use super::bundle::packing::{self, ending, make};
+use crate::activation::system::in_ramfs;
 use crate::cli::savechanges::SaveChanges;
 use crate::error::{Ending, Failure, Result};
 use crate::output::Output;
@@ -28,10 +31,12 @@ use crate::output::Output;
 pub struct SaveOptions {
     /// What of the changes is saved.
     pub rules: Rules,
+    /// What of the session the changes lie on, the lowest first: its snapshots.
+    pub earlier: Vec<PathBuf>,
     /// Earlier saves that lie below the changes in the same bundle, the lowest first.
     pub merge: Vec<PathBuf>,
-    /// Folders with what the bundles below the save have, such as their mounts. Of names that an earlier save had and a
-    /// later one removed, only those there need a mark. Empty if it is not known: then all have one.
+    /// Folders with what the bundles below the save have, such as their mounts. Of names that an earlier save or snapshot had
+    /// and a later one removed, only those there need a mark. Empty if it is not known: then all have one.
     pub below: Vec<PathBuf>,
     /// What the changes lie over, the lowest first: mounts, directories, bundle files. Their dpkg databases tell which packages
     /// are the user's. Empty if it is not known.
@@ -50,7 +55,12 @@ pub struct Saved {
 
 /// The changes of the running system: what an overlay's upper has.
 pub fn running_changes() -> PathBuf {
-    PathBuf::from(format!("{}{}/upper", layout::SAVED_RAMFS, layout::CHANGES))
+    Changes::at(&in_ramfs(layout::CHANGES)).upper()
+}
+
+/// What the changes of the running system lie on of their session, the lowest first.
+pub fn running_earlier() -> Result<Vec<PathBuf>> {
+    Changes::at(&in_ramfs(layout::CHANGES)).below()
 }
 
 /// The bundles of the boot that the changes of the running system lie over, the lowest first, but those of `merged`.
@@ -77,18 +87,29 @@ pub fn pack_changes(upper: &Path, target: &Path, options: &SaveOptions, output: 
     Ok(Saved { packed, survey })
 }
 
+/// The snapshots beside the `upper` of a session's folder.
+fn earlier_of(upper: &Path) -> Result<Vec<PathBuf>> {
+    let home = upper.canonicalize().ok().and_then(|upper| upper.parent().map(Path::to_owned));
+    home.map_or(Ok(Vec::new()), |home| past::layers(&home))
+}
+
 /// Saves the changes. The bundle's path is the answer, or what it would have.
 pub fn savechanges(flags: &SaveChanges, output: &Output) -> Result<Ending, Failure> {
     let rules = Rules::new(&flags.include, &flags.exclude, flags.with_secrets).map_err(Failure::Usage)?;
     let pack = packing::options(&flags.compressing)?;
     let target = target::name(flags.file.as_deref())?;
     target::check(&target)?;
-    let (upper, below) = match &flags.changes {
-        Some(upper) => (upper.clone(), Vec::new()),
-        None => (running_changes(), below::running(&flags.merge)?),
+    let (upper, earlier, below) = match &flags.changes {
+        Some(upper) => (upper.clone(), earlier_of(upper)?, Vec::new()),
+        None => {
+            let earlier = running_earlier()?;
+            let is_alone = earlier.is_empty() && flags.merge.is_empty();
+            let below = if is_alone { Vec::new() } else { below::running(&flags.merge)? };
+            (running_changes(), earlier, below)
+        }
     };
     let base = if flags.changes.is_none() { running_base(&flags.merge)? } else { flags.base.clone() };
-    let options = SaveOptions { rules, merge: flags.merge.clone(), below, base, pack };
+    let options = SaveOptions { rules, earlier, merge: flags.merge.clone(), below, base, pack };
     if flags.dry_run {
         let survey = gather(&upper, &options, output)?.survey;
         output.answer(if flags.json {

@@ -52,37 +52,46 @@ impl<'a> Packages<'a> {
             let entries = entries.filter(|it| it.bundles.iter().any(|bundle| *bundle != name));
             entries.cloned().collect()
         };
-        self.take(source, &theirs, true)
+        self.take(source, &theirs, true, &mut Vec::new())
     }
 
-    /// Takes in what the changes in `upper` have of packages.
-    pub fn changes(&mut self, upper: &Path) -> Result<()> {
+    /// Takes in what the changes in `upper`, and in snapshots below them, the lowest first, have of packages. Of each
+    /// database only the highest counts: it has all of those before.
+    pub fn changes(&mut self, snapshots: &[PathBuf], upper: &Path) -> Result<()> {
         let homes = [Path::new(HOME), Path::new(FRAGMENTS)];
         let wanted = |path: &Path| homes.iter().any(|home| home.starts_with(path) || path.starts_with(home));
-        let source = source::directory(upper, &mut |path, _| {
-            if wanted(path) { bundles::Wanted::Keep } else { bundles::Wanted::Skip }
-        });
-        let mut source = source.map_err(|error| from_source(&error))?;
         let merged = std::mem::take(&mut self.merged);
         let theirs = |database: &str| {
             let entries = merged.iter().filter(|(name, _)| name == database);
             entries.flat_map(|(_, entries)| entries).cloned().collect()
         };
-        self.take(&mut source, &theirs, self.pending)?;
+        let mut taken = Vec::new();
+        for layer in [upper].into_iter().chain(snapshots.iter().rev().map(PathBuf::as_path)) {
+            let source = source::directory(layer, &mut |path, _| {
+                if wanted(path) { bundles::Wanted::Keep } else { bundles::Wanted::Skip }
+            });
+            let mut source = source.map_err(|error| from_source(&error))?;
+            self.take(&mut source, &theirs, self.pending, &mut taken)?;
+        }
         if merged_into(upper)? != (merged, self.pending) {
             return Err(Error::new("a bundle came or went while the changes were read").hint("try again"));
         }
         Ok(())
     }
 
+    /// Takes in the databases that are not among those `taken`, and adds them.
     fn take(
         &mut self,
         source: &mut Source,
         theirs: &dyn Fn(&str) -> Vec<Entry>,
         pending: bool,
+        taken: &mut Vec<String>,
     ) -> Result<()> {
         for database in databases(&source.tree) {
             let Some(form) = dpkg::form(&database) else { continue };
+            if taken.contains(&database) {
+                continue;
+            }
             let fragment = Path::new(FRAGMENTS).join(&database);
             let whole = Path::new(HOME).join(&database);
             if let Some((text, mtime)) = read(source, &fragment)?
@@ -90,6 +99,7 @@ impl<'a> Packages<'a> {
             {
                 let own = Own { text, ..Own::default() };
                 self.lay_over(form, &database, &own, mtime);
+                taken.push(database);
             } else if let Some((text, mtime)) = read(source, &whole)?
                 && matches!(self.rules.judge(&whole, What::File), Verdict::LeftOut(_))
             {
@@ -98,6 +108,7 @@ impl<'a> Packages<'a> {
                 let own = dpkg::own(form, &text, &self.below(&whole)?, earlier);
                 self.unfinished.extend(own.unfinished.iter().cloned());
                 self.lay_over(form, &database, &own, mtime);
+                taken.push(database);
             }
         }
         Ok(())

@@ -286,6 +286,30 @@ fn three_saves_become_one() {
 }
 
 #[test]
+fn snapshots_below_the_changes_are_saved_with_them() {
+    let place = base();
+    session(&place, &["base"], Some("s/past/1"), |place| {
+        work(place);
+        place.write("union/srv/snapshot", b"1\n");
+        place.write("union/srv/removed", b"1\n");
+    });
+    let before = session(&place, &["s/past/1", "base"], Some("s/upper"), |place| {
+        place.write("union/etc/hostname", b"later\n");
+        fs::remove_file(place.path("union/srv/removed")).unwrap();
+        fs::remove_file(place.path("union/srv/base")).unwrap();
+        shown(place, WITHOUT)
+    });
+    let (code, _, stderr) = place.livekit(&["savechanges", "--changes", "s/upper", "all.sb"]);
+    assert_eq!(code, 0, "{stderr}");
+    for secret in SECRETS {
+        assert!(stderr.contains(&format!("\n  {secret}\n")), "{secret} is not named:\n{stderr}");
+    }
+    let after = session(&place, &["all.sb", "base"], None, |place| shown(place, WITHOUT));
+    assert_eq!(after, before);
+    assert!(after.iter().any(|line| line.starts_with("./srv/snapshot ")));
+}
+
+#[test]
 fn secrets_of_earlier_saves_stay_out() {
     let place = base();
     session(&place, &["base"], Some("upper1"), work);

@@ -110,6 +110,23 @@ fn a_save_has_the_users_packages_and_no_others() {
 }
 
 #[test]
+fn of_a_database_in_snapshots_too_the_last_one_counts() {
+    let place = with_session();
+    std::fs::create_dir(place.path("changes/past")).unwrap();
+    std::fs::rename(place.path("changes/upper"), place.path("changes/past/1")).unwrap();
+    place.write("changes/upper/etc/x", b"x");
+    let save = |name: &str| {
+        let (code, _, stderr) =
+            place.livekit(&["savechanges", "-q", "--changes", "changes/upper", "--base", "base", name]);
+        assert_eq!(code, 0, "{stderr}");
+        fragment(&place, name, STATUS)
+    };
+    assert_eq!(save("1.sb"), OWN);
+    place.write("changes/upper/var/lib/dpkg/status", status("a=1 b=1 c=1 v=1 w=1 u=1 o=1").as_bytes());
+    assert_eq!(save("2.sb"), format!("{}\n", package("o", "1")).trim_end().to_owned() + "\n");
+}
+
+#[test]
 fn fragments_of_earlier_saves_are_merged() {
     let place = with_session();
     let upper = ["savechanges", "-q", "--base", "base", "--changes"];
