@@ -327,7 +327,7 @@ fn encrypted_disk(label: &str) -> Disk {
     let disk = Disk::blank(200 << 20);
     let path = disk.path();
     let make = "mkfs.ext4 -q \"$0\" 160M && printf 'open sesame' | cryptsetup reencrypt --encrypt --type luks2 \
-        --reduce-device-size 16M --key-file - --batch-mode \"$0\" && cryptsetup config --label \"$1\" \"$0\"";
+        --reduce-device-size 16M --pbkdf-memory 32768 --pbkdf-force-iterations 4 --key-file - --batch-mode \"$0\" && cryptsetup config --label \"$1\" \"$0\"";
     let made =
         tests::programs::command("sh").args(["-c", make]).arg(path).arg(label).output().expect("a shell");
     assert!(made.status.success(), "{made:?}");

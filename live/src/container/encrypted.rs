@@ -35,6 +35,8 @@ pub fn find_key(device: &Path, passphrase: &[u8]) -> Result<Option<Volume>> {
     match luks::open(&mut file, passphrase) {
         Ok(volume) => Ok(Some(volume)),
         Err(Failure::WrongPassphrase) => Ok(None),
+        Err(failure @ Failure::Memory { .. }) => Err(Error::at("open", device, failure)
+            .hint("boot with more memory, or with `cryptsetup luksConvertKey --pbkdf-memory 131072` elsewhere first")),
         Err(failure) => Err(Error::at("open", device, failure)),
     }
 }
