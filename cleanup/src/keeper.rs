@@ -34,25 +34,35 @@ pub fn run() -> Result<()> {
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let _ = rustix::process::setpriority_process(None, -20);
     let session = Current::read(&here(SESSION_FILE));
-    let grows = session.filter(|s| s.kind == Kind::Container);
     let mut guard = Guard::default();
-    match grows {
-        Some(session) => keep_container(&session, &mut guard),
-        None => loop {
-            let changes = stat(&here(CHANGES))?;
-            guard.look(used(&changes), free(&changes));
-            sleep(PAUSE);
-        },
+    match session {
+        Some(session) if session.kind == Kind::Container => keep_container(&session, &mut guard)?,
+        session => {
+            while !session.as_ref().is_some_and(is_gone) {
+                let changes = stat(&here(CHANGES))?;
+                guard.look(used(&changes), free(&changes));
+                sleep(PAUSE);
+            }
+        }
     }
+    log::error(format_args!("the disk with the changes is gone: nothing can be kept any more"));
+    log::error(format_args!("hint: save your work elsewhere, and power off; what was synced is on the disk"));
+    Ok(())
 }
 
+/// Whether the disk that the session is on was pulled out, or has failed for good.
+fn is_gone(session: &Current) -> bool {
+    !Path::new("/sys/class/block").join(&session.device).exists()
+}
+
+/// Until the disk is gone.
 fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
     let sessions = here(SESSIONS);
     let folder = sessions.join(session.number.to_string());
     // Where the file system in the container is mounted.
     let home = here(session.usage.home());
     let mut container = Container::joined(&folder, session.offset)?;
-    loop {
+    while !is_gone(session) {
         let (inside, medium) = (stat(&home)?, stat(&sessions)?);
         let room =
             Room { size: container.size(), free: free(&inside), medium: free(&medium), limit: session.limit };
@@ -71,6 +81,7 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
             container = Container::joined(&folder, session.offset)?;
         }
     }
+    Ok(())
 }
 
 fn grow(container: &mut Container, home: &Path, more: u64, frozen: bool) -> Result<()> {

@@ -126,6 +126,22 @@ impl Vm {
         self
     }
 
+    /// A USB stick, or card in a reader, with its write protection on.
+    #[must_use]
+    pub fn usb_locked(mut self, id: &str, disk: &Disk) -> Self {
+        self.drive(id, disk, ",readonly=on");
+        let devices = ["qemu-xhci,id=xhci".to_owned(), format!("{},bootindex=1", usb_device(id))];
+        self.arguments.extend(devices.into_iter().flat_map(|device| ["-device".to_owned(), device]));
+        self
+    }
+
+    /// What the machine's clock says at the start, in UTC: `2003-05-05T12:00:00`.
+    #[must_use]
+    pub fn clock(mut self, time: &str) -> Self {
+        self.arguments.extend(["-rtc".into(), format!("base={time}")]);
+        self
+    }
+
     /// A virtio disk.
     #[must_use]
     pub fn virtio(mut self, id: &str, disk: &Disk) -> Self {
