@@ -14,7 +14,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # nextest runs every test in a process of its own, and shows the slow ones.
 VM_TESTS := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --no-fail-fast,cargo test --no-fail-fast)
 
-.PHONY: build install setup demo check unit vm test power-cuts bench-boot bench-order bench-bundles bench-activation
+.PHONY: build install setup demo check unit vm test power-cuts bench-boot bench-order bench-bundles bench-activation bench-changes
 
 build:
 	cargo build --release -p livekit -p init -p cleanup
@@ -88,3 +88,9 @@ bench-activation: build
 	cargo build --release -p tests --bin bench_activation --bin probe
 	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_activation probe)
 	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_activation
+
+# Writing into a session on FAT, beside an ext4 of its own: docs/performance.md.
+bench-changes: build
+	cargo build --release -p tests --bin bench_changes --bin probe
+	install -D -t $(BENCHED) $(addprefix $(RELEASE)/,livekit init cleanup bench_changes probe)
+	$(SUDO) env LIVEKIT_PROGRAMS=$(BENCHED) $(BENCHED)/bench_changes

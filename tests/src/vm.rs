@@ -347,6 +347,14 @@ impl Drop for Process {
     }
 }
 
+/// What was written to a disk, by QEMU's count.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    pub bytes: u64,
+    /// How often the disk was told to make it last.
+    pub flushes: u64,
+}
+
 /// A running machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -394,6 +402,15 @@ impl Machine {
     pub fn guest_again(&mut self, guest: Guest) -> Guest {
         self.port = Some(guest.into_port());
         self.guest()
+    }
+
+    /// What the guest has written to a disk so far.
+    pub fn written(&mut self, id: &str) -> Written {
+        let all = self.qmp.execute("query-blockstats", &json!({})).expect("QEMU's counts");
+        let found = all.as_array().and_then(|all| all.iter().find(|it| it["device"] == id));
+        let stats = &found.unwrap_or_else(|| panic!("no disk {id}"))["stats"];
+        let number = |name: &str| stats[name].as_u64().expect("a count");
+        Written { bytes: number("wr_bytes"), flushes: number("flush_operations") }
     }
 
     /// Waits until the serial port has shown a text, after what earlier calls have waited for; gives all

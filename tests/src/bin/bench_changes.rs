@@ -1,0 +1,150 @@
+//! `make bench-changes`: what it costs to write into a session's container on FAT, beside an ext4 of its own and an ext4 in
+//! one preallocated file on the same FAT, as others have it. In QEMU's virtual time: milliseconds are millions of
+//! instructions. What reaches the disk is QEMU's count.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use tests::programs::command;
+use tests::{Disk, Format, Guest, Kernel, Kit, Machine};
+
+/// Runs of each figure. In the first one the container grows.
+const RUNS: usize = 4;
+const FILES: usize = 3000;
+const CONTAINER: &str = "/run/initramfs/memory/changes/bench";
+const FAT: &str = "/run/initramfs/memory/sessions";
+
+/// A place to write to, and the disk it is on.
+struct Place {
+    name: &'static str,
+    folder: &'static str,
+    disk: &'static str,
+}
+
+const PLACES: [Place; 3] = [
+    Place { name: "ext4 on the disk", folder: "/run/native/bench", disk: "native" },
+    Place { name: "container on FAT32", folder: CONTAINER, disk: "stick" },
+    Place { name: "ext4 in one file on FAT32", folder: "/run/plain/bench", disk: "stick" },
+];
+
+/// What is done there.
+const WORKS: [(&str, &str); 2] = [
+    ("unpack 3000 small files", "tar -xf /run/small.tar && sync"),
+    ("write 256 MiB and sync", "dd if=/dev/zero of=large bs=1M count=256 conv=fsync 2>&1"),
+];
+
+fn main() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let small = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(small.path(), small_files()).expect("an archive");
+    // Preallocated: FAT has every cluster of it.
+    let plain = tempfile::NamedTempFile::new().expect("a temporary file");
+    plain.as_file().set_len(700 << 20).expect("a sparse file");
+    make_ext4(plain.path());
+    let medium = kit.medium().copy_of("livekit/small.tar", small.path());
+    let medium = medium.copy_of("livekit/changes/plain", plain.path());
+    let stick = medium.stick_with_room(Format::Fat32, 2200);
+    let native = Disk::blank(1 << 30);
+    make_ext4(native.path());
+    let vm = kit.direct().virtual_time().memory(1024).patience(1800).append("perch");
+    let mut machine = vm.virtio("stick", &stick).virtio("native", &native).start();
+    let mut guest = machine.guest();
+    prepare(&mut guest);
+    for (work, script) in WORKS {
+        println!(
+            "\n| {work} | ms, first | ms | MB written, first | MB written | flushes |\n|---|---|---|---|---|---|"
+        );
+        for place in &PLACES {
+            let runs: Vec<Run> = (0..RUNS).map(|_| run(&mut machine, &mut guest, place, script)).collect();
+            println!("| {} | {}", place.name, row(&runs));
+        }
+    }
+    machine.quit();
+}
+
+/// Complete: the kernel has nothing left to do in the background.
+fn make_ext4(path: &Path) {
+    let options = ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+    let made = command("mkfs.ext4").args(options).arg(path).status().expect("mkfs.ext4 runs");
+    assert!(made.success());
+}
+
+/// A tar archive of files from 1 to 16 KiB, with the same contents in every run.
+fn small_files() -> Vec<u8> {
+    let mut archive = Vec::new();
+    for number in 0..FILES {
+        let size = 1024 + number * 7919 % (15 * 1024);
+        let mut header = [0u8; 512];
+        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, &format!("small/{:02}/{number}", number % 50));
+        put(100, "0000644\0");
+        put(108, "0000000\0");
+        put(116, "0000000\0");
+        put(124, &format!("{size:011o}\0"));
+        put(136, "00000000000\0");
+        put(148, "        ");
+        put(156, "0");
+        put(257, "ustar\x0000");
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend_from_slice(&header);
+        archive.extend(
+            (0..size.next_multiple_of(512)).map(|at| if at < size { at.to_le_bytes()[0] } else { 0 }),
+        );
+    }
+    archive.extend([0; 1024]);
+    archive
+}
+
+fn shell(guest: &mut Guest, script: &str) -> f64 {
+    let ran = guest.try_run(&["/bin/busybox", "sh", "-c", script]);
+    assert_eq!(ran.status, Some(0), "{script}: {ran:#?}");
+    ran.seconds * 1000.0
+}
+
+fn prepare(guest: &mut Guest) {
+    assert_eq!(guest.report.mount("/run/initramfs/memory/changes").kind, "ext4");
+    shell(guest, "cp /run/initramfs/memory/data/livekit/small.tar /run/small.tar");
+    shell(guest, "mkdir -p /run/plain /run/native; mount -t ext4 /dev/vdb /run/native");
+    shell(guest, &format!("mount -t ext4 -o loop {FAT}/plain /run/plain"));
+    let folders: Vec<&str> = PLACES.iter().map(|place| place.folder).collect();
+    shell(guest, &format!("mkdir -p {}", folders.join(" ")));
+}
+
+struct Run {
+    milliseconds: f64,
+    megabytes: f64,
+    flushes: u64,
+}
+
+fn run(machine: &mut Machine, guest: &mut Guest, place: &Place, script: &str) -> Run {
+    shell(guest, &format!("rm -rf {0}/*; sync; echo 3 > /proc/sys/vm/drop_caches", place.folder));
+    let before = machine.written(place.disk);
+    let milliseconds = shell(guest, &format!("cd {} && {script}", place.folder));
+    let after = machine.written(place.disk);
+    Run {
+        milliseconds,
+        megabytes: (after.bytes - before.bytes) as f64 / 1e6,
+        flushes: after.flushes - before.flushes,
+    }
+}
+
+/// The first run, then the medians of the others.
+fn row(runs: &[Run]) -> String {
+    let median = |figure: &dyn Fn(&Run) -> f64| {
+        let mut figures: Vec<f64> = runs.iter().skip(1).map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    let (times, written) = (|run: &Run| run.milliseconds, |run: &Run| run.megabytes);
+    let mut text = String::new();
+    let _ = write!(text, "{:.0} | {:.0} | ", times(&runs[0]), median(&times));
+    let _ = write!(
+        text,
+        "{:.1} | {:.1} | {} |",
+        written(&runs[0]),
+        median(&written),
+        median(&|run| run.flushes as f64)
+    );
+    text
+}
