@@ -1,7 +1,7 @@
 //! Sessions on file systems of all kinds, and on media that are locked, pulled out or full.
 
 use tests::programs::command;
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine};
+use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
 
 const CHANGES: &str = "/run/initramfs/memory/changes";
 
@@ -213,4 +213,46 @@ fn a_container_may_have_many_files() {
     shell(&mut guest, "md5sum -c /opt/sum; rm /opt/most");
     assert!(gibibytes(&mut guest, "4") >= 20);
     off(machine, guest);
+}
+
+/// The core bundle packed anew, by other means and with other inode numbers; one bundle gone, one new.
+#[test]
+fn a_session_goes_on_over_other_bundles() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let disk = Medium::empty().stick(Format::Ext4);
+    let boot = |medium: Medium| {
+        let vm = kit.direct().append("perchdir=/dev/vda1/mine");
+        let mut machine = vm.usb("stick", &medium.stick(Format::Ext4)).virtio("disk", &disk).start();
+        let guest = machine.guest();
+        (machine, guest)
+    };
+    let first = kit.medium().bundle("livekit/modules/70-first.sb", &[("opt/both/one", "1"), ("opt/both/two", "2")]);
+    let (machine, mut guest) = boot(first);
+    shell(
+        &mut guest,
+        "echo mine >> /etc/os-release; ln /etc/passwd /etc/second; mv /opt/both/one /opt/both/moved",
+    );
+    shell(&mut guest, "rm /opt/both/two; echo x > /opt/both/own; mkdir /usr/own; touch /usr/own/x");
+    off(machine, guest);
+    disk.is_clean();
+
+    let second =
+        kit.medium().bundle("livekit/modules/71-second.sb", &[("opt/both/two", "3"), ("opt/both/three", "3")]);
+    let core = second.path("livekit/00-core.sb");
+    let repack = "unsquashfs -quiet -no-progress -d \"$1/root\" \"$0\" && mkdir \"$1/root/aaa\" && \
+        for n in $(seq 300); do echo $n > \"$1/root/aaa/$n\"; done && rm \"$0\" && \
+        mksquashfs \"$1/root\" \"$0\" -quiet -no-progress -comp xz";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = command("sh").args(["-c", repack]).arg(core).arg(folder.path()).output().expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+    let (machine, mut guest) = boot(second);
+    assert!(guest.exists("/aaa/300"), "the new core");
+    assert_eq!(guest.read("/etc/os-release"), "NAME=Tiny\nID=tiny\nmine\n");
+    assert_eq!(guest.list("/opt/both"), ["moved", "own", "three"]);
+    assert_eq!(shell(&mut guest, "stat -c %h /etc/passwd /etc/second; ls /usr/own"), "2\n2\nx\n");
+    shell(&mut guest, "find /etc /opt /usr /var /aaa -exec stat {} + > /dev/null; cat /etc/* > /dev/null");
+    shell(&mut guest, "echo again >> /etc/second; echo more >> /aaa/7; rm -r /opt/both; mkdir /opt/both");
+    assert_eq!(guest.read("/etc/passwd").lines().last(), Some("again"));
+    off(machine, guest);
+    disk.is_clean();
 }
