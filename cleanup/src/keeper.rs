@@ -76,6 +76,9 @@ fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
             Step::GrowFrozen(more) => (more, true),
         };
         if let Err(e) = grow(&mut container, &home, more, frozen) {
+            if is_gone(session) {
+                break;
+            }
             log::error(format_args!("the container of the changes does not grow: {e}"));
             sleep(REST);
             container = Container::joined(&folder, session.offset)?;

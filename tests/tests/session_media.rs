@@ -226,7 +226,8 @@ fn a_session_goes_on_over_other_bundles() {
         let guest = machine.guest();
         (machine, guest)
     };
-    let first = kit.medium().bundle("livekit/modules/70-first.sb", &[("opt/both/one", "1"), ("opt/both/two", "2")]);
+    let first =
+        kit.medium().bundle("livekit/modules/70-first.sb", &[("opt/both/one", "1"), ("opt/both/two", "2")]);
     let (machine, mut guest) = boot(first);
     shell(
         &mut guest,
@@ -236,8 +237,9 @@ fn a_session_goes_on_over_other_bundles() {
     off(machine, guest);
     disk.is_clean();
 
-    let second =
-        kit.medium().bundle("livekit/modules/71-second.sb", &[("opt/both/two", "3"), ("opt/both/three", "3")]);
+    let second = kit
+        .medium()
+        .bundle("livekit/modules/71-second.sb", &[("opt/both/two", "3"), ("opt/both/three", "3")]);
     let core = second.path("livekit/00-core.sb");
     let repack = "unsquashfs -quiet -no-progress -d \"$1/root\" \"$0\" && mkdir \"$1/root/aaa\" && \
         for n in $(seq 300); do echo $n > \"$1/root/aaa/$n\"; done && rm \"$0\" && \
