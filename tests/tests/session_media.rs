@@ -91,7 +91,7 @@ fn on_exfat() {
 #[test]
 fn on_ntfs() {
     let (make, judge) = ("mkfs.ntfs --quick --force --quiet", "ntfsfix --no-action");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_1, make, judge, changes: "ext4" });
+    sessions_are_kept_on(&Kind { kernel: Kernel::V6_12, make, judge, changes: "ext4" });
 }
 
 #[test]
