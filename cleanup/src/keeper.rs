@@ -50,9 +50,10 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Whether the disk that the session is on was pulled out, or has failed for good.
+/// Whether the disk that the session is on was pulled out, or has failed for good. Where /sys was unmounted, nobody knows.
 fn is_gone(session: &Current) -> bool {
-    !Path::new("/sys/class/block").join(&session.device).exists()
+    let all = Path::new("/sys/class/block");
+    all.is_dir() && !all.join(&session.device).exists()
 }
 
 /// Until the disk is gone.

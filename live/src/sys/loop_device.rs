@@ -16,6 +16,7 @@ const LOOP_SET_CAPACITY: Opcode = 0x4C07;
 const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
+const LO_FLAGS_DIRECT_IO: u32 = 16;
 
 /// `struct loop_info64`
 #[repr(C)]
@@ -57,10 +58,11 @@ impl LoopDevice {
         Self::attach_opened(file, &File::open(file).at("open", file)?, LO_FLAGS_READ_ONLY)
     }
 
-    /// Attaches `file` to a free loop device, to be read and written.
+    /// Attaches `file` to a free loop device, to be read and written. Where the file system below can, what is written does
+    /// not stay in its cache, too.
     pub fn attach_writable(file: &Path) -> Result<Self> {
         let backing = OpenOptions::new().read(true).write(true).open(file).at("open", file)?;
-        Self::attach_opened(file, &backing, 0)
+        Self::attach_opened(file, &backing, LO_FLAGS_DIRECT_IO)
     }
 
     fn attach_opened(file: &Path, backing: &File, flags: u32) -> Result<Self> {
