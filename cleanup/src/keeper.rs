@@ -35,15 +35,13 @@ pub fn run() -> Result<()> {
     let _ = rustix::process::setpriority_process(None, -20);
     let session = Current::read(&here(SESSION_FILE));
     let mut guard = Guard::default();
-    match session {
-        Some(session) if session.kind == Kind::Container => keep_container(&session, &mut guard)?,
-        session => {
-            while !session.as_ref().is_some_and(is_gone) {
-                let changes = stat(&here(CHANGES))?;
-                guard.look(used(&changes), free(&changes));
-                sleep(PAUSE);
-            }
-        }
+    let ended = match &session {
+        Some(session) if session.kind == Kind::Container => keep_container(session, &mut guard),
+        session => watch(session.as_ref(), &mut guard),
+    };
+    // What is done on the disk while it goes fails, which is not worth a word then.
+    if !session.as_ref().is_some_and(is_gone) {
+        return ended;
     }
     log::error(format_args!("the disk with the changes is gone: nothing can be kept any more"));
     log::error(format_args!("hint: save your work elsewhere, and power off; what was synced is on the disk"));
@@ -56,7 +54,17 @@ fn is_gone(session: &Current) -> bool {
     all.is_dir() && !all.join(&session.device).exists()
 }
 
-/// Until the disk is gone.
+/// Of changes in a folder or in memory, until the disk is gone.
+fn watch(session: Option<&Current>, guard: &mut Guard) -> Result<()> {
+    while !session.is_some_and(is_gone) {
+        let changes = stat(&here(CHANGES))?;
+        guard.look(used(&changes), free(&changes));
+        sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// The same, of changes in a container, which grows.
 fn keep_container(session: &Current, guard: &mut Guard) -> Result<()> {
     let sessions = here(SESSIONS);
     let folder = sessions.join(session.number.to_string());
