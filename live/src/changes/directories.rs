@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
@@ -11,6 +11,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::copy;
+use super::merge::remove;
+use crate::cover;
 use crate::error::{AtPath, Result};
 use crate::layout::SAVED_RAMFS;
 use crate::overlay::Overlay;
@@ -34,13 +36,8 @@ pub fn attach(directory: &Directory, home: &Path, root: &Path) -> Result<()> {
         }
         How::Union => {
             let (upper, work) = (source.join(UPPER), source.join(WORK));
-            match fs::remove_dir_all(&work) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).at("empty", &work),
-                _ => {}
-            }
-            if !upper.is_dir() {
-                make_like(&target, &upper)?;
-            }
+            remove(&work)?;
+            cover::make_upper(&source, UPPER.as_ref(), &target)?;
             fs::create_dir_all(&work).at("make the directory", &work)?;
             let name = format!("lk:{}", directory.path.display());
             Overlay { source: &name, lowers: from_ref(&target), upper: &upper, work: &work }.at(&target)
@@ -58,24 +55,13 @@ fn copy_first(system: &Path, source: &Path) -> Result<()> {
     let mut partial = source.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    match fs::remove_dir_all(&partial) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).at("remove", &partial),
-        _ => {}
-    }
+    remove(&partial)?;
     if let Some(above) = source.parent() {
         fs::create_dir_all(above).at("make the directory", above)?;
     }
     copy::tree(system, &partial)?;
     rustix::fs::sync();
     fs::rename(&partial, source).at("rename", &partial)
-}
-
-/// Makes a folder with the owner and mode of another one: an upper's are those of the overlay.
-fn make_like(other: &Path, folder: &Path) -> Result<()> {
-    let about = fs::metadata(other).at("look at", other)?;
-    fs::create_dir_all(folder).at("make the directory", folder)?;
-    chown(folder, Some(about.uid()), Some(about.gid())).at("set the owner of", folder)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(about.mode())).at("set the mode of", folder)
 }
 
 /// Links to each file below `source`, which the running system sees as `seen`, from the folder `place` of the system.

@@ -78,7 +78,8 @@ fn folder(from: &Path, to: &Path, copy: &mut Copy) -> Result<()> {
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Removes a file or a whole folder, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bundles::{Bundle, ExtractOptions, PackOptions, Wanted};
 use live::changes::{copy, probe};
+use live::options::Use;
 use live::session::past::Request;
 use live::session::{About, Session};
 
@@ -64,7 +65,7 @@ fn request(place: &Place, session: Option<&str>, request: Request, output: &Outp
         Some(name) => place.named(name)?,
         None => place.in_use()?,
     };
-    if place.keeps_directories(&session) {
+    if place.usage(&session) == Some(Use::Directories) {
         let what = format!("{} keeps single directories, of which there are no snapshots", session.title());
         return Err(Error::new(what).hint("persistence.conf in the folder of sessions names them"));
     }

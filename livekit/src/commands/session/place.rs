@@ -98,12 +98,12 @@ impl Place {
     }
 
     pub fn is_in_use(&self, session: &Session) -> bool {
-        self.current.as_ref().is_some_and(|current| current.number == session.number)
+        self.usage(session).is_some()
     }
 
-    /// Whether the running system keeps nothing but some directories in it.
-    pub fn keeps_directories(&self, session: &Session) -> bool {
-        self.is_in_use(session) && self.current.as_ref().is_some_and(|c| c.usage == Use::Directories)
+    /// How the running system uses it. `None` if it does not.
+    pub fn usage(&self, session: &Session) -> Option<Use> {
+        self.current.as_ref().filter(|current| current.number == session.number).map(|current| current.usage)
     }
 
     /// The session that the running system uses.
@@ -116,8 +116,8 @@ impl Place {
 
     /// Where what is in a session can be seen.
     pub fn home(&self, session: &Session) -> Result<PathBuf> {
-        if let Some(current) = self.current.as_ref().filter(|_| self.is_in_use(session)) {
-            return Ok(in_ramfs(current.usage.home()));
+        if let Some(usage) = self.usage(session) {
+            return Ok(in_ramfs(usage.home()));
         }
         if parts::find(&session.folder)?.is_empty() {
             return Ok(session.folder.clone());
