@@ -130,6 +130,11 @@ impl Guest {
         ran.stdout
     }
 
+    /// What a script of busybox's shell wrote to its standard output; it must succeed.
+    pub fn shell(&mut self, script: &str) -> String {
+        self.run(&["/bin/busybox", "sh", "-c", script])
+    }
+
     /// Makes a mount writable, as a user's `mount -o remount,rw` does.
     pub fn make_writable(&mut self, target: &str) {
         self.ask(&Request::Writable { target: target.into() });

@@ -15,7 +15,7 @@ use crate::cache;
 use crate::guest::{Guest, Port};
 use crate::media::Disk;
 use crate::programs;
-use crate::protocol::{PORT_NAME, Reply};
+use crate::protocol::{Ending, PORT_NAME, Reply};
 use crate::qmp::Qmp;
 
 /// Machines at once, over all tests and processes: each keeps a processor busy.
@@ -102,19 +102,32 @@ impl Vm {
     /// A USB stick, plugged in from the start.
     #[must_use]
     pub fn usb(self, id: &str, disk: &Disk) -> Self {
-        let mut vm = self.usb_later(id, disk);
-        vm.arguments.extend(["-device".into(), format!("{},bootindex=1", usb_device(id))]);
-        vm
+        self.usb_later(id, disk).plugged_in(id)
     }
 
     /// A USB stick that [`Machine::plug_in`] plugs in.
     #[must_use]
-    pub fn usb_later(mut self, id: &str, disk: &Disk) -> Self {
+    pub fn usb_later(self, id: &str, disk: &Disk) -> Self {
+        self.usb_drive(id, disk, "")
+    }
+
+    /// A USB stick, or card in a reader, with its write protection on.
+    #[must_use]
+    pub fn usb_locked(self, id: &str, disk: &Disk) -> Self {
+        self.usb_drive(id, disk, ",readonly=on").plugged_in(id)
+    }
+
+    fn usb_drive(mut self, id: &str, disk: &Disk, more: &str) -> Self {
         let controller = "qemu-xhci,id=xhci";
         if !self.arguments.iter().any(|argument| argument == controller) {
             self.arguments.extend(["-device".into(), controller.into()]);
         }
-        self.drive(id, disk, "");
+        self.drive(id, disk, more);
+        self
+    }
+
+    fn plugged_in(mut self, id: &str) -> Self {
+        self.arguments.extend(["-device".into(), format!("{},bootindex=1", usb_device(id))]);
         self
     }
 
@@ -123,15 +136,6 @@ impl Vm {
     pub fn cd(mut self, disk: &Disk) -> Self {
         self.drive("cd", disk, ",media=cdrom,readonly=on");
         self.arguments.extend(["-device".into(), "ide-cd,drive=cd,id=cdrom,bootindex=1".into()]);
-        self
-    }
-
-    /// A USB stick, or card in a reader, with its write protection on.
-    #[must_use]
-    pub fn usb_locked(mut self, id: &str, disk: &Disk) -> Self {
-        self.drive(id, disk, ",readonly=on");
-        let devices = ["qemu-xhci,id=xhci".to_owned(), format!("{},bootindex=1", usb_device(id))];
-        self.arguments.extend(devices.into_iter().flat_map(|device| ["-device".to_owned(), device]));
         self
     }
 
@@ -445,6 +449,17 @@ impl Machine {
         std::io::Write::write_all(&mut self.keyboard, keys.as_bytes()).expect("QEMU reads the serial socket");
     }
 
+    /// Types answers on the serial port, each when the question before it has been shown.
+    #[track_caller]
+    pub fn answers(&mut self, answers: &[(&str, &str)]) {
+        for (question, keys) in answers {
+            self.serial_shows(question);
+            // The prompt may follow a list.
+            std::thread::sleep(Duration::from_secs(1));
+            self.types(keys);
+        }
+    }
+
     /// Plugs in a stick of [`Vm::usb_later`].
     pub fn plug_in(&mut self, id: &str) {
         let arguments = json!({
@@ -499,6 +514,13 @@ impl Machine {
     #[track_caller]
     pub fn powers_off(&mut self) {
         assert_eq!(self.ends(), "guest-shutdown", "the guest ended otherwise");
+    }
+
+    /// Has the guest switch the machine off.
+    #[track_caller]
+    pub fn power_off(&mut self, mut guest: Guest) {
+        guest.end(Ending::Poweroff);
+        self.powers_off();
     }
 
     /// Waits until the guest has reset the machine, which ends it here.

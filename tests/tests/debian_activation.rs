@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use tests::programs::{command, output};
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
+use tests::{Disk, Format, Guest, Kernel, Kit, Machine, Medium};
 
 const OPTIONAL: &str = "/run/initramfs/memory/data/livekit/optional";
 
@@ -194,9 +194,8 @@ fn changes_are_kept(guest: &mut Guest) {
 }
 
 /// Ends the system, and judges what it left.
-fn power_off(mut machine: Machine, mut guest: Guest, stick: &Disk) {
-    guest.end(Ending::Poweroff);
-    machine.powers_off();
+fn power_off(mut machine: Machine, guest: Guest, stick: &Disk) {
+    machine.power_off(guest);
     stick.is_clean();
     let log = machine.serial_log();
     let bad: Vec<_> = log.lines().filter(|line| line.contains("cleanup: cannot")).collect();

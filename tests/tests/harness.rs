@@ -41,7 +41,7 @@ fn a_guest_reports_and_obeys() {
         assert_eq!(guest.list("/tmp"), ["note"]);
         assert!(!guest.exists("/tmp/other"));
         assert_eq!(guest.try_run(&["/bin/busybox", "false"]).status, Some(1));
-        guest.run(&["/bin/busybox", "sh", "-c", "echo '<5>init: a line' > /dev/kmsg"]);
+        guest.shell("echo '<5>init: a line' > /dev/kmsg");
         assert!(guest.report_now().logged("init: a line"));
     }
 }
@@ -59,7 +59,7 @@ fn what_a_guest_writes_stays_on_its_stick() {
         machine.plug_in("stick");
         let mount =
             format!("until [ -b /dev/sda1 ]; do sleep 0.1; done; mount -t {kind} -o ro /dev/sda1 /mnt");
-        guest.run(&["/bin/busybox", "sh", "-c", &mount]);
+        guest.shell(&mount);
         assert_eq!(guest.read("/mnt/old"), "from the host\n");
         guest.make_writable("/mnt");
         guest.write("/mnt/new", "from the guest\n");

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tests::protocol::{KEPT, WROTE};
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine};
+use tests::{Disk, Format, Guest, Kernel, Kit, Machine};
 
 /// Cuts of a run in which nobody asks for more.
 const CUTS: u64 = 4;
@@ -44,11 +44,7 @@ fn start(kit: &Kit, stick: &Disk, parameters: &str) -> Machine {
 fn unlock(machine: &mut Machine, is_new: bool) {
     let questions: &[&str] =
         if is_new { &["New passphrase for", "once more"] } else { &["Passphrase of session 1"] };
-    for question in questions {
-        machine.serial_shows(question);
-        sleep(Duration::from_secs(1));
-        machine.types("open sesame\r");
-    }
+    machine.answers(&questions.iter().map(|&question| (question, "open sesame\r")).collect::<Vec<_>>());
 }
 
 /// Everything that was safe is whole.
@@ -82,7 +78,7 @@ fn survives(format: Format, parameters: &str) {
         let mut guest = machine.guest();
         check(&mut guest, cut - 1, safe);
         let begin = format!("/sbin/init writer {FOLDER} /dev/ttyS0 < /dev/null > /run/writer 2>&1 &");
-        guest.run(&["/bin/busybox", "sh", "-c", &begin]);
+        guest.shell(&begin);
         sleep(moments.next(100, 4000));
         safe = last_safe(&machine.cut()).unwrap_or(safe);
     }
@@ -93,8 +89,7 @@ fn survives(format: Format, parameters: &str) {
     }
     let mut guest = machine.guest();
     check(&mut guest, wanted(), safe);
-    guest.end(Ending::Poweroff);
-    machine.powers_off();
+    machine.power_off(guest);
     stick.is_clean();
     println!("{} cuts, {safe} files", wanted());
 }

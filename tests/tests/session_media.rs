@@ -1,97 +1,70 @@
 //! Sessions on file systems of all kinds, and on media that are locked, pulled out or full.
 
-use tests::programs::command;
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
+use tests::programs::{command, output};
+use tests::{Disk, Format, Guest, Kernel, Kit, Medium};
 
 const CHANGES: &str = "/run/initramfs/memory/changes";
 
-fn shell(guest: &mut Guest, script: &str) -> String {
-    guest.run(&["/bin/busybox", "sh", "-c", script])
-}
-
-fn off(mut machine: Machine, mut guest: Guest) {
-    guest.end(Ending::Poweroff);
-    machine.powers_off();
-}
-
-/// Runs a program on a disk's image, and gives what it says.
+/// Runs a program on a disk's image.
 #[track_caller]
-fn on_image(line: &str, disk: &Disk) -> String {
+fn on_image(line: &str, disk: &Disk) {
     let mut words = line.split(' ');
-    let run = command(words.next().expect("a program")).args(words).arg(disk.path()).output();
-    let run = run.unwrap_or_else(|e| panic!("{line}: {e}"));
-    let said = [run.stdout, run.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(run.status.success(), "{line}: {said}");
-    said
+    output(command(words.next().expect("a program")).args(words).arg(disk.path()));
 }
 
-/// A file system's kind, what makes it, what judges it, and what the changes are on then.
-struct Kind {
-    kernel: Kernel,
-    make: &'static str,
-    judge: &'static str,
-    changes: &'static str,
-}
-
-/// Two boots with a session on a disk without partitions.
+/// Two boots with a session on a disk without partitions, which `make` formats and `judge` looks at. The changes are on a
+/// file system of the kind `changes` then.
 #[track_caller]
-fn sessions_are_kept_on(kind: &Kind) {
-    let kit = Kit::tiny(kind.kernel);
+fn sessions_are_kept_on(kernel: Kernel, changes: &str, make: &str, judge: &str) {
+    let kit = Kit::tiny(kernel);
     let disk = Disk::blank(700 << 20);
-    on_image(kind.make, &disk);
+    on_image(make, &disk);
     let boot = || {
         let vm = kit.direct().append("perchdir=/dev/vda/mine");
         let mut machine = vm.cd(&kit.iso()).virtio("disk", &disk).start();
         let guest = machine.guest();
         (machine, guest)
     };
-    let (machine, mut guest) = boot();
-    assert_eq!(guest.report.mount(CHANGES).kind, kind.changes, "{:#?}", guest.report.log);
+    let (mut machine, mut guest) = boot();
+    assert_eq!(guest.report.mount(CHANGES).kind, changes, "{:#?}", guest.report.log);
     let large = "dd if=/dev/urandom of=/opt/large bs=1M count=80 2>&1; md5sum /opt/large > /opt/sum";
-    shell(
-        &mut guest,
-        &format!("mkdir -p /opt/new; {large}; echo mine > /etc/mine; rm /etc/passwd; mv /opt/new /opt/newer"),
-    );
-    off(machine, guest);
-    on_image(kind.judge, &disk);
+    guest.shell(&format!(
+        "mkdir -p /opt/new; {large}; echo mine > /etc/mine; rm /etc/passwd; mv /opt/new /opt/newer"
+    ));
+    machine.power_off(guest);
+    on_image(judge, &disk);
 
-    let (machine, mut guest) = boot();
+    let (mut machine, mut guest) = boot();
     assert_eq!(guest.read("/etc/mine"), "mine\n");
     assert!(!guest.exists("/etc/passwd") && guest.exists("/opt/newer"));
-    shell(&mut guest, "md5sum -c /opt/sum");
-    off(machine, guest);
-    on_image(kind.judge, &disk);
+    guest.shell("md5sum -c /opt/sum");
+    machine.power_off(guest);
+    on_image(judge, &disk);
 }
 
 #[test]
 fn on_btrfs() {
-    let (make, judge) = ("mkfs.btrfs -q", "btrfs check --readonly");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_1, make, judge, changes: "btrfs" });
+    sessions_are_kept_on(Kernel::V6_1, "btrfs", "mkfs.btrfs -q", "btrfs check --readonly");
 }
 
 #[test]
 fn on_xfs() {
-    let (make, judge) = ("mkfs.xfs -q", "xfs_repair -n -f");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_12, make, judge, changes: "xfs" });
+    sessions_are_kept_on(Kernel::V6_12, "xfs", "mkfs.xfs -q", "xfs_repair -n -f");
 }
 
 #[test]
 fn on_f2fs() {
-    let (make, judge) = ("mkfs.f2fs -q", "fsck.f2fs --dry-run");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_1, make, judge, changes: "f2fs" });
+    sessions_are_kept_on(Kernel::V6_1, "f2fs", "mkfs.f2fs -q", "fsck.f2fs --dry-run");
 }
 
 #[test]
 fn on_exfat() {
-    let (make, judge) = ("mkfs.exfat", "fsck.exfat -n");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_12, make, judge, changes: "ext4" });
+    sessions_are_kept_on(Kernel::V6_12, "ext4", "mkfs.exfat", "fsck.exfat -n");
 }
 
 #[test]
 fn on_ntfs() {
-    let (make, judge) = ("mkfs.ntfs --quick --force --quiet", "ntfsfix --no-action");
-    sessions_are_kept_on(&Kind { kernel: Kernel::V6_12, make, judge, changes: "ext4" });
+    sessions_are_kept_on(Kernel::V6_12, "ext4", "mkfs.ntfs --quick --force --quiet", "ntfsfix --no-action");
 }
 
 #[test]
@@ -104,7 +77,7 @@ fn a_locked_card_is_told() {
         assert!(guest.report.logged("is a card locked?"), "{format:?}: {:#?}", guest.report.log);
         assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
         guest.write("/etc/works", "yes\n");
-        off(machine, guest);
+        machine.power_off(guest);
     }
 }
 
@@ -117,12 +90,9 @@ fn a_clock_that_goes_back_harms_nothing() {
         let mut machine = vm.start();
         let mut guest = machine.guest();
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4", "{:#?}", guest.report.log);
-        assert_eq!(shell(&mut guest, "cat /etc/years 2> /dev/null || true"), expected);
-        shell(
-            &mut guest,
-            &format!("echo {year} >> /etc/years; livekit session snapshot; livekit session list"),
-        );
-        off(machine, guest);
+        assert_eq!(guest.shell("cat /etc/years 2> /dev/null || true"), expected);
+        guest.shell(&format!("echo {year} >> /etc/years; livekit session snapshot; livekit session list"));
+        machine.power_off(guest);
         stick.is_clean();
     }
 }
@@ -134,17 +104,14 @@ fn full_memory_is_told_and_survived() {
     let mut machine =
         kit.direct().append("ramsize=64M").usb("stick", &kit.medium().stick(Format::Ext4)).start();
     let mut guest = machine.guest();
-    shell(&mut guest, "dd if=/dev/zero of=/most bs=1M count=59 2>&1");
+    guest.shell("dd if=/dev/zero of=/most bs=1M count=59 2>&1");
     machine.serial_shows("% full");
-    let said = shell(&mut guest, "dd if=/dev/zero of=/rest bs=1M count=64 2>&1 || true");
+    let said = guest.shell("dd if=/dev/zero of=/rest bs=1M count=64 2>&1 || true");
     assert!(said.contains("No space left on device"), "{said}");
     machine.serial_shows("changes are full");
-    assert!(shell(&mut guest, "livekit status").contains("100 %"));
-    assert!(
-        guest.try_run(&["/bin/busybox", "touch", "/etc/more"]).status != Some(0) || guest.exists("/etc/more")
-    );
-    shell(&mut guest, "rm /most /rest; echo again > /etc/again; cat /etc/again");
-    off(machine, guest);
+    assert!(guest.shell("livekit status").contains("100 %"));
+    guest.shell("rm /most /rest; echo again > /etc/again; cat /etc/again");
+    machine.power_off(guest);
 }
 
 /// What is on the stick is lost to the system, which says so, and ends when it is told to.
@@ -155,16 +122,15 @@ fn a_stick_that_is_pulled_out_is_told() {
         let stick = kit.medium().stick_with_room(format, 200);
         let mut machine = kit.direct().append("perch toram").usb("stick", &stick).start();
         let mut guest = machine.guest();
-        shell(&mut guest, "echo safe > /etc/safe; sync");
+        guest.shell("echo safe > /etc/safe; sync");
         machine.pull_out("stick");
         machine.serial_shows("the disk with the changes is gone");
-        guest.end(Ending::Poweroff);
-        machine.powers_off();
+        machine.power_off(guest);
 
         let mut machine = kit.direct().append("perch").usb("stick", &stick).start();
         let mut guest = machine.guest();
         assert_eq!(guest.read("/etc/safe"), "safe\n", "{format:?}");
-        off(machine, guest);
+        machine.power_off(guest);
         stick.is_clean();
     }
 }
@@ -172,47 +138,41 @@ fn a_stick_that_is_pulled_out_is_told() {
 /// More than 20 GB, in six files on a sparse disk, the last almost full: it grows by a seventh.
 #[test]
 fn a_container_may_have_many_files() {
-    const PARTS: u64 = 6;
+    const PARTS: &str = "6";
     let kit = Kit::tiny(Kernel::V6_12);
     let medium = kit.medium();
     let session = medium.path("livekit/changes/1");
     std::fs::create_dir_all(&session).expect("a folder for a session");
     let make = "truncate -s $((4095 * $1 - 8))M \"$0/whole\" && mkfs.ext4 -q \"$0/whole\" && i=0 && while [ $i -lt $1 ]; do \
-        dd status=none if=\"$0/whole\" of=\"$0/changes.00$i\" bs=1M skip=$((4095 * i)) count=4095 conv=sparse; i=$((i + 1)); done && \
+        dd status=none if=\"$0/whole\" of=\"$0/changes.00$i\" bs=1M skip=$((4095 * i)) count=4095 conv=sparse && \
+        truncate -s 4095M \"$0/changes.00$i\"; i=$((i + 1)); done && \
         truncate -s 4087M \"$0/changes.00$(($1 - 1))\" && rm \"$0/whole\"";
-    let made =
-        command("sh").args(["-c", make]).arg(&session).arg(PARTS.to_string()).output().expect("a shell");
-    assert!(made.status.success(), "{made:?}");
-    for part in 0..PARTS - 1 {
-        let path = session.join(format!("changes.00{part}"));
-        let file = std::fs::OpenOptions::new().write(true).open(path).expect("a part");
-        file.set_len(4095 << 20).expect("a sparse file");
-    }
+    output(command("sh").args(["-c", make]).arg(&session).arg(PARTS));
     let stick = medium.stick_with_room(Format::Ext4, 1500);
     let boot = || {
         let mut machine = kit.direct().append("perch").virtio("stick", &stick).start();
         let guest = machine.guest();
         (machine, guest)
     };
-    let (machine, mut guest) = boot();
+    let (mut machine, mut guest) = boot();
     let gibibytes = |guest: &mut Guest, column: &str| -> u64 {
         let script = format!("df -k {CHANGES} | tail -n 1 | awk '{{ print int(${column} / 1048576) }}'");
-        shell(guest, &script).trim().parse().expect("a number")
+        guest.shell(&script).trim().parse().expect("a number")
     };
     assert!(gibibytes(&mut guest, "2") >= 22);
     // Until little is left, and then more than that.
     let left = format!("df -k {CHANGES} | tail -n 1 | awk '{{ print $4 - 150000 }}'");
-    shell(&mut guest, &format!("mkdir -p /opt; fallocate -l $({left})k /opt/most"));
+    guest.shell(&format!("mkdir -p /opt; fallocate -l $({left})k /opt/most"));
     let more = "dd if=/dev/urandom of=/opt/more bs=1M count=300 2>&1; sync; md5sum /opt/more > /opt/sum";
-    shell(&mut guest, more);
+    guest.shell(more);
     assert!(guest.exists("/run/initramfs/memory/sessions/1/changes.006"));
-    off(machine, guest);
+    machine.power_off(guest);
     stick.is_clean();
 
-    let (machine, mut guest) = boot();
-    shell(&mut guest, "md5sum -c /opt/sum; rm /opt/most");
+    let (mut machine, mut guest) = boot();
+    guest.shell("md5sum -c /opt/sum; rm /opt/most");
     assert!(gibibytes(&mut guest, "4") >= 20);
-    off(machine, guest);
+    machine.power_off(guest);
 }
 
 /// The core bundle packed anew, by other means and with other inode numbers; one bundle gone, one new.
@@ -228,13 +188,10 @@ fn a_session_goes_on_over_other_bundles() {
     };
     let first =
         kit.medium().bundle("livekit/modules/70-first.sb", &[("opt/both/one", "1"), ("opt/both/two", "2")]);
-    let (machine, mut guest) = boot(first);
-    shell(
-        &mut guest,
-        "echo mine >> /etc/os-release; ln /etc/passwd /etc/second; mv /opt/both/one /opt/both/moved",
-    );
-    shell(&mut guest, "rm /opt/both/two; echo x > /opt/both/own; mkdir /usr/own; touch /usr/own/x");
-    off(machine, guest);
+    let (mut machine, mut guest) = boot(first);
+    guest.shell("echo mine >> /etc/os-release; ln /etc/passwd /etc/second; mv /opt/both/one /opt/both/moved");
+    guest.shell("rm /opt/both/two; echo x > /opt/both/own; mkdir /usr/own; touch /usr/own/x");
+    machine.power_off(guest);
     disk.is_clean();
 
     let second = kit
@@ -245,16 +202,15 @@ fn a_session_goes_on_over_other_bundles() {
         for n in $(seq 300); do echo $n > \"$1/root/aaa/$n\"; done && rm \"$0\" && \
         mksquashfs \"$1/root\" \"$0\" -quiet -no-progress -comp xz";
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let made = command("sh").args(["-c", repack]).arg(core).arg(folder.path()).output().expect("a shell");
-    assert!(made.status.success(), "{made:?}");
-    let (machine, mut guest) = boot(second);
+    output(command("sh").args(["-c", repack]).arg(core).arg(folder.path()));
+    let (mut machine, mut guest) = boot(second);
     assert!(guest.exists("/aaa/300"), "the new core");
     assert_eq!(guest.read("/etc/os-release"), "NAME=Tiny\nID=tiny\nmine\n");
     assert_eq!(guest.list("/opt/both"), ["moved", "own", "three"]);
-    assert_eq!(shell(&mut guest, "stat -c %h /etc/passwd /etc/second; ls /usr/own"), "2\n2\nx\n");
-    shell(&mut guest, "find /etc /opt /usr /var /aaa -exec stat {} + > /dev/null; cat /etc/* > /dev/null");
-    shell(&mut guest, "echo again >> /etc/second; echo more >> /aaa/7; rm -r /opt/both; mkdir /opt/both");
+    assert_eq!(guest.shell("stat -c %h /etc/passwd /etc/second; ls /usr/own"), "2\n2\nx\n");
+    guest.shell("find /etc /opt /usr /var /aaa -exec stat {} + > /dev/null; cat /etc/* > /dev/null");
+    guest.shell("echo again >> /etc/second; echo more >> /aaa/7; rm -r /opt/both; mkdir /opt/both");
     assert_eq!(guest.read("/etc/passwd").lines().last(), Some("again"));
-    off(machine, guest);
+    machine.power_off(guest);
     disk.is_clean();
 }

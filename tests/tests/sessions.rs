@@ -3,14 +3,11 @@
 use std::os::unix::fs::FileExt;
 
 use live::container;
-use tests::{Disk, Ending, Format, Guest, Kernel, Kit, Machine, Medium};
+use tests::programs::{command, output};
+use tests::{Disk, Format, Guest, Kernel, Kit, Machine, Medium};
 
 const CHANGES: &str = "/run/initramfs/memory/changes";
 const DATA: &str = "/run/initramfs/memory/data";
-
-fn shell(guest: &mut Guest, script: &str) -> String {
-    guest.run(&["/bin/busybox", "sh", "-c", script])
-}
 
 /// Boots the kit from `stick` with these parameters.
 fn boot(kit: &Kit, stick: &Disk, parameters: &str) -> (Machine, Guest) {
@@ -19,9 +16,8 @@ fn boot(kit: &Kit, stick: &Disk, parameters: &str) -> (Machine, Guest) {
     (machine, guest)
 }
 
-fn power_off(mut machine: Machine, mut guest: Guest, stick: &Disk) {
-    guest.end(Ending::Poweroff);
-    machine.powers_off();
+fn power_off(mut machine: Machine, guest: Guest, stick: &Disk) {
+    machine.power_off(guest);
     stick.is_clean();
 }
 
@@ -34,9 +30,7 @@ fn changes_come_back_at_the_next_boot() {
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
         assert_eq!(guest.report.mount(DATA).kind, "ext4");
         assert!(guest.try_run(&["/bin/busybox", "touch", &format!("{DATA}/x")]).status != Some(0));
-        shell(
-            &mut guest,
-            "echo mine > /etc/mine; rm /etc/passwd; mkdir -p /opt/new /srv; echo x > /srv/x; mv /opt/new /opt/newer",
+        guest.shell("echo mine > /etc/mine; rm /etc/passwd; mkdir -p /opt/new /srv; echo x > /srv/x; mv /opt/new /opt/newer",
         );
         power_off(machine, guest, &stick);
         assert_eq!(stick.read("/livekit/changes/1/upper/etc/mine"), "mine\n");
@@ -62,7 +56,7 @@ fn changes_come_back_at_the_next_boot() {
 
 /// What the container's file system says of itself.
 fn room(guest: &mut Guest) -> (u64, u64) {
-    let said = shell(guest, &format!("df -k {CHANGES} | tail -1"));
+    let said = guest.shell(&format!("df -k {CHANGES} | tail -1"));
     let numbers: Vec<u64> = said.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect();
     (numbers[0] >> 10, numbers[2] >> 10)
 }
@@ -74,9 +68,7 @@ fn on_fat_changes_are_in_a_container_that_grows() {
         let stick = kit.medium().stick_with_room(Format::Fat32, 700);
         let (machine, mut guest) = boot(&kit, &stick, "perch");
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
-        shell(
-            &mut guest,
-            "mkdir -p /opt; echo mine > /etc/mine; rm /etc/passwd; dd if=/dev/zero of=/opt/large bs=1M count=300 2>&1; sync; md5sum /opt/large > /opt/sum",
+        guest.shell("mkdir -p /opt; echo mine > /etc/mine; rm /etc/passwd; dd if=/dev/zero of=/opt/large bs=1M count=300 2>&1; sync; md5sum /opt/large > /opt/sum",
         );
         let (size, free) = room(&mut guest);
         assert!(size > 400 && free > 64, "{size} MiB, {free} free");
@@ -85,15 +77,15 @@ fn on_fat_changes_are_in_a_container_that_grows() {
         let (machine, mut guest) = boot(&kit, &stick, "perch");
         assert_eq!(guest.read("/etc/mine"), "mine\n");
         assert!(!guest.exists("/etc/passwd"));
-        shell(&mut guest, "md5sum -c /opt/sum");
+        guest.shell("md5sum -c /opt/sum");
         // To the last byte: no error but the one that says so, and the system goes on.
         let filled = guest.try_run(&["/bin/busybox", "sh", "-c", "cat /dev/zero > /opt/more"]);
         assert!(filled.stderr.contains("No space left"), "{filled:?}");
-        let left = shell(&mut guest, "df -k /run/initramfs/memory/sessions | tail -1");
+        let left = guest.shell("df -k /run/initramfs/memory/sessions | tail -1");
         let left: u64 = left.split_ascii_whitespace().nth(3).unwrap().parse().unwrap();
         assert!((50..90).contains(&(left >> 10)), "{} MiB are left on the medium", left >> 10);
         assert!(guest.report_now().logged("changes are full"));
-        shell(&mut guest, "rm /opt/more; echo works > /etc/works; sync");
+        guest.shell("rm /opt/more; echo works > /etc/works; sync");
         power_off(machine, guest, &stick);
     }
 }
@@ -179,12 +171,12 @@ fn changes_may_be_written_at_shutdown_or_never() {
         let (machine, mut guest) = boot(&kit, &stick, "changes=EXIT:/livekit/changes");
         assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
         let large = "mkdir -p /opt; dd if=/dev/urandom of=/opt/large bs=1M count=90 2>&1; md5sum /opt/large > /opt/sum";
-        shell(&mut guest, &format!("{large}; echo 1 > /etc/first; rm /etc/passwd"));
+        guest.shell(&format!("{large}; echo 1 > /etc/first; rm /etc/passwd"));
         power_off(machine, guest, &stick);
 
         let (machine, mut guest) = boot(&kit, &stick, "perch changes-ro");
         assert!(guest.exists("/etc/first") && !guest.exists("/etc/passwd"), "{format:?}");
-        shell(&mut guest, "md5sum -c /opt/sum; rm /etc/first /opt/large; echo x > /etc/lost");
+        guest.shell("md5sum -c /opt/sum; rm /etc/first /opt/large; echo x > /etc/lost");
         power_off(machine, guest, &stick);
 
         let (machine, mut guest) = boot(&kit, &stick, "changes=EXIT:");
@@ -192,7 +184,7 @@ fn changes_may_be_written_at_shutdown_or_never() {
             guest.exists("/etc/first") && !guest.exists("/etc/lost"),
             "{format:?}: it was to stay as it was"
         );
-        shell(&mut guest, "md5sum -c /opt/sum; rm -r /opt/large /etc/first; mkdir /etc/passwd");
+        guest.shell("md5sum -c /opt/sum; rm -r /opt/large /etc/first; mkdir /etc/passwd");
         power_off(machine, guest, &stick);
 
         let (machine, mut guest) = boot(&kit, &stick, "perch");
@@ -207,16 +199,16 @@ fn snapshots_are_taken_and_gone_back_to() {
     let kit = Kit::tiny(Kernel::V6_1);
     let stick = kit.medium().stick(Format::Ext4);
     let livekit =
-        |guest: &mut Guest, words: &str| shell(guest, &format!("/usr/bin/livekit session {words} 2>&1"));
+        |guest: &mut Guest, words: &str| guest.shell(&format!("/usr/bin/livekit session {words} 2>&1"));
     let (machine, mut guest) = boot(&kit, &stick, "perch");
-    shell(&mut guest, "echo one > /etc/state; echo keep > /etc/keep; rm /etc/passwd");
+    guest.shell("echo one > /etc/state; echo keep > /etc/keep; rm /etc/passwd");
     livekit(&mut guest, "snapshot");
     power_off(machine, guest, &stick);
 
     let (machine, mut guest) = boot(&kit, &stick, "perch");
     assert!(guest.report.logged("a snapshot is taken"));
     assert_eq!(guest.read("/etc/state"), "one\n");
-    shell(&mut guest, "echo two > /etc/state; rm /etc/keep; echo x > /etc/passwd");
+    guest.shell("echo two > /etc/state; rm /etc/keep; echo x > /etc/passwd");
     assert!(livekit(&mut guest, "list").contains("(snapshots 1)"));
     livekit(&mut guest, "back 1");
     power_off(machine, guest, &stick);
@@ -233,12 +225,7 @@ fn snapshots_are_taken_and_gone_back_to() {
 /// Boots and types `answers`, each when the text before it has been shown.
 fn boot_typing(kit: &Kit, stick: &Disk, parameters: &str, answers: &[(&str, &str)]) -> (Machine, Guest) {
     let mut machine = kit.direct().append(parameters).usb("stick", stick).start();
-    for (text, keys) in answers {
-        machine.serial_shows(text);
-        // The prompt follows the list.
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        machine.types(keys);
-    }
+    machine.answers(answers);
     let guest = machine.guest();
     (machine, guest)
 }
@@ -253,7 +240,7 @@ fn the_user_is_asked_for_session_and_state() {
     let stick = kit.medium().stick(Format::Ext4);
     let answers = [("a new session", "1\r"), ("Name of the new", "work\r")];
     let (machine, mut guest) = boot_asking(&kit, &stick, &answers);
-    shell(&mut guest, "echo one > /etc/state; livekit session snapshot");
+    guest.shell("echo one > /etc/state; livekit session snapshot");
     power_off(machine, guest, &stick);
     let (machine, mut guest) = boot_asking(&kit, &stick, &[("no session", "3\r")]);
     assert!(!guest.exists("/etc/state"));
@@ -266,7 +253,7 @@ fn the_user_is_asked_for_session_and_state() {
     power_off(machine, guest, &stick);
     let (machine, mut guest) = boot_asking(&kit, &stick, &[("session 1: work", "1\r")]);
     assert!(guest.report.logged("a snapshot is taken"));
-    shell(&mut guest, "echo two > /etc/state");
+    guest.shell("echo two > /etc/state");
     power_off(machine, guest, &stick);
     let answers = [("session 1: work", "\r"), ("the previous state 1", "2\r")];
     let (machine, mut guest) = boot_asking(&kit, &stick, &answers);
@@ -281,8 +268,7 @@ fn opens_with_cryptsetup(stick: &Disk) {
     stick.copy_out("/livekit/changes/1/changes.000", &part);
     for (passphrase, expected) in [("open sesame", true), ("open barley", false)] {
         let script = "printf %s \"$1\" | cryptsetup open --test-passphrase --key-file - \"$0\"";
-        let mut judge = tests::programs::command("sh");
-        let judged = judge.args(["-c", script]).arg(&part).arg(passphrase).output().expect("a shell");
+        let judged = command("sh").args(["-c", script]).arg(&part).arg(passphrase).output().expect("a shell");
         assert_eq!(judged.status.success(), expected, "{passphrase}: {judged:?}");
     }
 }
@@ -297,8 +283,8 @@ fn sessions_are_encrypted() {
         let (machine, mut guest) = boot_typing(&kit, &stick, parameters, &answers);
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
         let large = "mkdir -p /opt; dd if=/dev/urandom of=/opt/large bs=1M count=100 2>&1; md5sum /opt/large > /opt/sum";
-        shell(&mut guest, &format!("echo SECRETWORD > /etc/mine; {large}"));
-        assert!(shell(&mut guest, "livekit status").contains("an encrypted container"));
+        guest.shell(&format!("echo SECRETWORD > /etc/mine; {large}"));
+        assert!(guest.shell("livekit status").contains("an encrypted container"));
         power_off(machine, guest, &stick);
         assert!(!stick.contains(b"SECRETWORD"), "{format:?}: it can be read");
 
@@ -309,7 +295,7 @@ fn sessions_are_encrypted() {
         let answers = [("Passphrase of session 1", "wrong\r"), ("try again", "open sesame\r")];
         let (machine, mut guest) = boot_typing(&kit, &stick, "perch", &answers);
         assert_eq!(guest.read("/etc/mine"), "SECRETWORD\n");
-        shell(&mut guest, "md5sum -c /opt/sum");
+        guest.shell("md5sum -c /opt/sum");
         power_off(machine, guest, &stick);
         if format == Format::Fat32 {
             let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
@@ -328,9 +314,7 @@ fn encrypted_disk(label: &str) -> Disk {
     let path = disk.path();
     let make = "mkfs.ext4 -q \"$0\" 160M && printf 'open sesame' | cryptsetup reencrypt --encrypt --type luks2 \
         --reduce-device-size 16M --pbkdf-memory 32768 --pbkdf-force-iterations 4 --key-file - --batch-mode \"$0\" && cryptsetup config --label \"$1\" \"$0\"";
-    let made =
-        tests::programs::command("sh").args(["-c", make]).arg(path).arg(label).output().expect("a shell");
-    assert!(made.status.success(), "{made:?}");
+    output(command("sh").args(["-c", make]).arg(path).arg(label));
     disk
 }
 
@@ -341,11 +325,7 @@ fn an_encrypted_disk_is_opened() {
     let boot = |answers: &[(&str, &str)]| {
         let vm = kit.direct().append("perchdir=LABEL=VAULT/mine luksvol").patience(300);
         let mut machine = vm.cd(&kit.iso()).virtio("disk", &disk).start();
-        for (text, keys) in answers {
-            machine.serial_shows(text);
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            machine.types(keys);
-        }
+        machine.answers(answers);
         let guest = machine.guest();
         (machine, guest)
     };
@@ -353,19 +333,17 @@ fn an_encrypted_disk_is_opened() {
         let (mut machine, mut guest) = boot(&[("Passphrase of the disk vda", "open sesame\r")]);
         assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
         assert!(!machine.serial_log().contains("recovery complete"), "it was not unmounted cleanly");
-        assert_eq!(shell(&mut guest, "cat /etc/mine 2> /dev/null || true"), expected);
-        shell(&mut guest, "echo SECRETWORD > /etc/mine");
-        guest.end(Ending::Poweroff);
-        machine.powers_off();
+        assert_eq!(guest.shell("cat /etc/mine 2> /dev/null || true"), expected);
+        guest.shell("echo SECRETWORD > /etc/mine");
+        machine.power_off(guest);
     }
     assert!(!disk.contains(b"SECRETWORD"), "it can be read");
 
     let answers = [("Passphrase of", "a\r"), ("2 left", "b\r"), ("1 left", "c\r")];
-    let (mut machine, mut guest) = boot(&answers);
+    let (mut machine, guest) = boot(&answers);
     assert!(guest.report.logged("the disk vda is encrypted, and the passphrase was wrong 3 times"));
     assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
-    guest.end(Ending::Poweroff);
-    machine.powers_off();
+    machine.power_off(guest);
 }
 
 #[test]
@@ -380,18 +358,15 @@ fn single_directories_are_kept() {
         let (machine, mut guest) = boot(&kit, &stick, "perch");
         assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
         assert_eq!(guest.report.mount(KEPT).kind, "ext4");
-        shell(
-            &mut guest,
-            "echo 1 > /home/mine; echo 2 > /etc/mine; rm /etc/passwd; echo 3 > /var/deep/er/mine",
-        );
-        shell(&mut guest, &format!("mkdir -p /opt; echo x > /opt/lost; echo 4 > {KEPT}/dots/.profile"));
-        assert!(shell(&mut guest, "livekit status").contains("single directories"));
+        guest.shell("echo 1 > /home/mine; echo 2 > /etc/mine; rm /etc/passwd; echo 3 > /var/deep/er/mine");
+        guest.shell(&format!("mkdir -p /opt; echo x > /opt/lost; echo 4 > {KEPT}/dots/.profile"));
+        assert!(guest.shell("livekit status").contains("single directories"));
         assert!(guest.try_run(&["/usr/bin/livekit", "session", "snapshot"]).status != Some(0));
         power_off(machine, guest, &stick);
 
         let (machine, mut guest) = boot(&kit, &stick, "perch");
         let files = "cat /home/mine /etc/mine /var/deep/er/mine /root/.profile";
-        assert_eq!(shell(&mut guest, files), "1\n2\n3\n4\n", "{format:?}");
+        assert_eq!(guest.shell(files), "1\n2\n3\n4\n", "{format:?}");
         assert!(!guest.exists("/etc/passwd") && !guest.exists("/opt/lost"), "{format:?}");
         assert!(guest.exists("/etc/os-release"), "{format:?}: the system's own files are below");
         power_off(machine, guest, &stick);

@@ -15,7 +15,7 @@ fn writes_to_its_medium(guest: &mut Guest) {
          while :; do sleep 1; done"
     );
     let start = format!("({script}) < /dev/null > /dev/null 2>&1 & sleep 1");
-    guest.run(&["/bin/busybox", "sh", "-c", &start]);
+    guest.shell(&start);
 }
 
 /// What the cleanup program had to say that is not good.
@@ -89,7 +89,7 @@ fn users_mounts_and_loops_do_not_hold_the_stick() {
          mount -t tmpfs none {DATA}/inside; mount -o bind /mnt/a/usr {DATA}/livekit/rootcopy"
     );
     let start = format!("mkdir -p {DATA}/livekit/rootcopy; {script}");
-    guest.run(&["/bin/busybox", "sh", "-c", &start]);
+    guest.shell(&start);
     guest.end(Ending::Poweroff);
     machine.powers_off();
     assert_eq!(complaints(&machine), Vec::<String>::new());

@@ -27,10 +27,10 @@ fn the_stick_may_be_pulled_out_while_the_system_works_on() {
         );
 
         machine.pull_out("stick");
-        guest.run(&["/bin/busybox", "sh", "-c", "echo 3 > /proc/sys/vm/drop_caches"]);
+        guest.shell("echo 3 > /proc/sys/vm/drop_caches");
         assert_eq!(guest.read("/opt/tool"), "tool\n");
         let every = "find / /etc /opt /usr -xdev -type f -exec cat {} + | wc -c";
-        let bytes: u64 = guest.run(&["/bin/busybox", "sh", "-c", every]).trim().parse().expect("a count");
+        let bytes: u64 = guest.shell(every).trim().parse().expect("a count");
         assert!(bytes > 10_000_000, "only {bytes} bytes could be read");
         let errors = "dmesg | grep -c 'SQUASHFS error\\|I/O error.*loop'";
         assert_eq!(guest.try_run(&["/bin/busybox", "sh", "-c", errors]).stdout.trim(), "0");
@@ -52,7 +52,7 @@ fn only_what_is_loaded_is_copied() {
     assert_eq!(guest.read("/opt/tool"), filler);
     assert!(!guest.exists("/opt/game"));
     let find = format!("find {DATA} -name '*.sb' | sed 's|.*/||' | sort");
-    let copied = guest.run(&["/bin/busybox", "sh", "-c", &find]);
+    let copied = guest.shell(&find);
     assert!(copied.contains("20-tool.sb") && !copied.contains("30-game.sb"), "{copied}");
 }
 
