@@ -1,30 +1,32 @@
 //! Swap, loop and device-mapper devices: what holds file systems up from below.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use live::log;
-use live::sys::{device_mapper, loop_device, power};
+use live::sys::{device_mapper, loop_device, swap};
 
-/// Stops swapping, so that no file or partition is in use for it.
+/// Stops swapping, so that no file or partition is in use for it. Compressed memory may stay: what is swapped to it may not
+/// fit elsewhere, and changes that are to be written yet can be in it.
 pub fn stop_swapping() {
-    let text = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    for path in swaps(&text) {
-        match power::swap_off(&path) {
+    for path in swap::areas().into_iter().filter(|path| !is_memory(path)) {
+        match swap::swap_off(&path) {
             Ok(()) => log::info(format_args!("stopped swapping to {}", path.display())),
             Err(e) => log::warning(format_args!("{e}")),
         }
     }
 }
 
-/// The devices and files of /proc/swaps. The first line has headings; a file that was seen through another root is
-/// marked as deleted.
-fn swaps(text: &str) -> Vec<PathBuf> {
-    text.lines()
-        .skip(1)
-        .filter_map(|line| line.split_ascii_whitespace().next())
-        .map(|path| PathBuf::from(path.replace("\\040(deleted)", "").replace("\\040", " ")))
-        .collect()
+/// Whether an area is zram that keeps nothing on a disk (Documentation/admin-guide/blockdev/zram.rst, `backing_dev`).
+fn is_memory(area: &Path) -> bool {
+    let Some(name) =
+        area.strip_prefix("/dev").ok().filter(|name| name.as_os_str().as_bytes().starts_with(b"zram"))
+    else {
+        return false;
+    };
+    let disk = fs::read_to_string(Path::new("/sys/block").join(name).join("backing_dev"));
+    disk.is_ok_and(|disk| disk.trim() == "none")
 }
 
 /// Detaches the loop devices that did not go with their file systems. True if one did.
@@ -71,12 +73,6 @@ pub fn is_optical(node: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_swaps() {
-        let text = "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 9 0 100\n/mnt/my\\040swap\\040(deleted) file 9 0 -2\n";
-        assert_eq!(swaps(text), [PathBuf::from("/dev/zram0"), PathBuf::from("/mnt/my swap")]);
-    }
 
     #[test]
     fn optical_drives() {

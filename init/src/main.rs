@@ -20,6 +20,7 @@ mod rescue;
 mod selection;
 mod superblock;
 mod to_ram;
+mod zram;
 
 fn main() -> ! {
     rescue::on_panic();
@@ -48,6 +49,7 @@ fn boot() -> Result<Infallible> {
     })?;
     step(Step::Changes);
     let (changes, directories) = Step::Changes.run(|| changes::open(&medium, &options, &drivers))?;
+    zram::start(&options, &drivers);
     step(Step::ToRam);
     let (medium, bundles) = Step::ToRam.run(|| to_ram::copy_if_asked(medium, bundles, &options))?;
     step(Step::Layers);

@@ -3,7 +3,7 @@
 use crate::steps::Step;
 
 pub use persistence::{Persistence, Use, Which};
-pub use size::MemorySize;
+pub use size::{MemorySize, Zram};
 
 mod persistence;
 mod size;
@@ -54,6 +54,8 @@ pub struct BootOptions {
     pub persistence: Option<Persistence>,
     /// `ramsize=`: the size of the memory that takes changes.
     pub memory_size: Option<MemorySize>,
+    /// `zram=`: whether memory is compressed when it is short.
+    pub zram: Zram,
     /// `init=`: what to start in place of /sbin/init.
     pub init: Option<String>,
     /// `wait=`: seconds until a medium that does not show up is given up.
@@ -106,6 +108,7 @@ impl BootOptions {
         }
         options.persistence = persistence.persistence;
         options.memory_size = persistence.memory;
+        options.zram = persistence.zram;
         options
     }
 

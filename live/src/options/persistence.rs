@@ -1,6 +1,6 @@
 //! Whether and where changes are kept, in our words and in those of other live systems.
 
-use super::size::{self, MemorySize};
+use super::size::{self, MemorySize, Zram};
 use super::{DeviceName, From, is_on};
 use crate::layout::{CHANGES, KEPT, SESSION};
 
@@ -70,10 +70,10 @@ pub struct Persistence {
 }
 
 /// Our own parameters of persistence.
-const OURS: [&str; 4] = ["perch", "perchdir", "perchsize", "ramsize"];
+const OURS: [&str; 5] = ["perch", "perchdir", "perchsize", "ramsize", "zram"];
 
 /// Those of others that are understood.
-pub(super) const ALIASES: [&str; 30] = [
+pub(super) const ALIASES: [&str; 32] = [
     // MiniOS, live-boot, casper
     "perchmode",
     "persistence",
@@ -86,6 +86,8 @@ pub(super) const ALIASES: [&str; 30] = [
     "persistence-encryption",
     "overlay-size",
     "ramdisk-size",
+    "nozram",
+    "zramsize",
     // Porteus, PorteuX
     "changes",
     "changes-ro",
@@ -123,6 +125,7 @@ pub(super) struct Reading {
     pub persistence: Option<Persistence>,
     /// The size of the memory that takes changes.
     pub memory: Option<MemorySize>,
+    pub zram: Zram,
 }
 
 /// How a word of another system was understood, in our words.
@@ -140,6 +143,7 @@ impl Reading {
             },
             ("perchsize", Some(text)) => self.on().size = Some(size::bytes(text)?),
             ("ramsize", Some(text)) => self.memory = Some(MemorySize::parse(text)?),
+            ("zram", value) => self.zram = Zram::parse(value)?,
             _ => {}
         }
         Ok(())
@@ -214,6 +218,14 @@ impl Reading {
             ("rd.overlay.crypt" | "rd.live.overlay.crypt" | "luksvol", value) if is_on(value) => {
                 self.on().encrypt = true;
                 Ok("perch, encrypted".into())
+            }
+            ("nozram", value) if is_on(value) => {
+                self.zram = Zram::Never;
+                Ok("zram=off".into())
+            }
+            ("zramsize", Some(text)) => {
+                self.zram = Zram::parse(Some(text))?;
+                Ok(format!("zram={text}"))
             }
             ("overlay-size" | "ramdisk-size" | "cow_spacesize", Some(text)) => self.memory_of(text),
             ("rd.overlay.size" | "rd.live.overlay.size", Some(text)) => {
@@ -402,11 +414,27 @@ mod tests {
     }
 
     #[test]
+    fn compressed_memory() {
+        for (line, expected) in [
+            ("", Zram::WhereItHelps),
+            ("zram", Zram::Always(MemorySize::Percent(50))),
+            ("zram=33%", Zram::Always(MemorySize::Percent(33))),
+            ("zramsize=1G", Zram::Always(MemorySize::Bytes(1 << 30))),
+            ("zram=off", Zram::Never),
+            ("nozram", Zram::Never),
+        ] {
+            let read = BootOptions::parse(line);
+            assert_eq!((read.zram, read.unclear), (expected, vec![]), "{line}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said() {
         for (line, part) in [
             ("perchsize=many", "many"),
             ("perchdir=http://x", "perchdir=http://x"),
             ("ramsize=200%", "200%"),
+            ("zram=200%", "200%"),
             ("changes=", "changes"),
             ("perchdir=/dev/mapper/x", "perchdir=/dev/mapper/x"),
         ] {

@@ -34,11 +34,50 @@ impl MemorySize {
         }
     }
 
+    /// In bytes, of a machine with so many of memory.
+    pub const fn of(self, memory: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => memory / 100 * percent as u64,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
     /// As tmpfs(5) takes it for `size=`.
     pub fn for_tmpfs(self) -> String {
         match self {
             Self::Percent(percent) => format!("{percent}%"),
             Self::Bytes(bytes) => bytes.to_string(),
+        }
+    }
+}
+
+/// Whether memory is compressed, and how much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zram {
+    /// Half of the memory, where memory takes what else is on a disk.
+    #[default]
+    WhereItHelps,
+    Never,
+    /// So much, whatever it takes.
+    Always(MemorySize),
+}
+
+impl Zram {
+    /// Reads a switch, or what [`MemorySize::parse`] reads.
+    pub fn parse(text: Option<&str>) -> Result<Self, String> {
+        match text {
+            None | Some("yes" | "on" | "1") => Ok(Self::Always(MemorySize::Percent(50))),
+            Some("no" | "off" | "0") => Ok(Self::Never),
+            Some(text) => MemorySize::parse(text).map(Self::Always),
+        }
+    }
+
+    /// How much, if it is wanted in a system that `helps` says whether memory is what it lacks.
+    pub const fn size(self, helps: bool) -> Option<MemorySize> {
+        match self {
+            Self::WhereItHelps if helps => Some(MemorySize::Percent(50)),
+            Self::WhereItHelps | Self::Never => None,
+            Self::Always(size) => Some(size),
         }
     }
 }
@@ -84,5 +123,21 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn memory_is_compressed_where_it_helps() {
+        for (text, helps, expected) in [
+            (None, true, Some(500)),
+            (None, false, None),
+            (Some(None), false, Some(500)),
+            (Some(Some("off")), true, None),
+            (Some(Some("25%")), false, Some(250)),
+            (Some(Some("2M")), true, Some(2 << 20)),
+        ] {
+            let read = text.map_or(Ok(Zram::default()), Zram::parse).unwrap();
+            assert_eq!(read.size(helps).map(|size| size.of(1000)), expected, "{text:?} {helps}");
+        }
+        assert!(Zram::parse(Some("much")).is_err());
     }
 }

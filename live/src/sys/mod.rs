@@ -10,5 +10,6 @@ pub mod mount;
 pub mod namespace;
 pub mod node;
 pub mod power;
+pub mod swap;
 pub mod uevent;
 pub mod xattr;

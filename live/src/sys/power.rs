@@ -1,13 +1,8 @@
-//! Ending the machine's run, and what must be off before.
-#![expect(unsafe_code, reason = "swapoff has no safe wrapper")]
-
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+//! Ending the machine's run.
 
 use rustix::system::RebootCommand;
 
-use crate::error::{AtPath, Error, Result};
+use crate::error::Error;
 
 /// How a shutdown ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,15 +52,6 @@ impl Action {
             Err(e) => Error::new(format!("cannot {}: {}", self.name(), std::io::Error::from(e))),
         }
     }
-}
-
-/// Stops swapping to a device or file.
-pub fn swap_off(path: &Path) -> Result<()> {
-    let name =
-        CString::new(path.as_os_str().as_bytes()).map_err(|e| Error::at("stop swapping to", path, e))?;
-    // SAFETY: `name` is a terminated string that outlives the call.
-    let result = unsafe { libc::swapoff(name.as_ptr()) };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).at("stop swapping to", path) }
 }
 
 #[cfg(test)]

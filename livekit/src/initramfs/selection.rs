@@ -116,6 +116,9 @@ const MOST_NAMES: &[&str] = &[
     "essiv",
     "sha256_generic",
     "sha512_generic",
+    // Swap to compressed memory; older kernels take the compression from elsewhere.
+    "zram",
+    "lzo_rle",
     // Keyboards; virtual machines have their own.
     "usbhid",
     "hid_generic",

@@ -1,0 +1,65 @@
+//! Swap to compressed memory (Documentation/admin-guide/blockdev/zram.rst): what programs and changes leave untouched for a
+//! while takes a half or a third of its room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use live::error::{AtPath, Error, Result};
+use live::layout::CHANGES;
+use live::log;
+use live::mounts;
+use live::options::{BootOptions, Zram};
+use live::sys::swap;
+
+use crate::drivers::Drivers;
+
+/// A device more than there are. The first one is left to what the distribution may set up by its name.
+const MORE: &str = "/sys/class/zram-control/hot_add";
+/// What the kernel needs. From 6.12 on it has the compression in itself.
+const MODULES: [&str; 2] = ["lzo_rle", "zram"];
+/// Before any swap that is on a disk.
+const PRIORITY: u8 = 100;
+
+/// Compresses memory if that was asked for, or if memory has to take changes or bundles. No boot fails for it.
+pub fn start(options: &BootOptions, drivers: &Drivers) {
+    let helps = options.to_ram || changes_are_in_memory();
+    let Some(size) = options.zram.size(helps) else { return };
+    let bytes = size.of(rustix::system::sysinfo().totalram);
+    match device(bytes, drivers) {
+        Ok(path) => {
+            let name = path.display();
+            log::info(format_args!("{} MiB can be swapped to compressed memory, {name}", bytes >> 20));
+        }
+        Err(e) if options.zram == Zram::WhereItHelps => {
+            log::info(format_args!("memory is not compressed: {e}"));
+        }
+        Err(e) => log::warning(format_args!("zram=: {e}")),
+    }
+}
+
+fn changes_are_in_memory() -> bool {
+    mounts::current()
+        .is_ok_and(|all| mounts::at(&all, CHANGES.as_ref()).is_some_and(|mount| mount.fs_type == "tmpfs"))
+}
+
+/// Sets a device up that takes so many bytes, and swaps to it.
+fn device(bytes: u64, drivers: &Drivers) -> Result<PathBuf> {
+    for module in MODULES {
+        if let Err(e) = drivers.load(module) {
+            log::debug(format_args!("{e}"));
+        }
+    }
+    let number = fs::read_to_string(MORE)
+        .at("have a device made by", MORE)
+        .map_err(|e| e.hint("the kernel needs the module zram, built in or in the initramfs"))?;
+    let name = format!("zram{}", number.trim());
+    let size = Path::new("/sys/block").join(&name).join("disksize");
+    fs::write(&size, bytes.to_string()).at("set", &size)?;
+    let node = Path::new("/dev").join(&name);
+    if !node.exists() {
+        return Err(Error::at("swap to", &node, "there is no such device"));
+    }
+    swap::make_area(&node, bytes)?;
+    swap::swap_on(&node, PRIORITY)?;
+    Ok(node)
+}
