@@ -5,10 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Error, Result};
-use live::layout::CHANGES;
 use live::log;
-use live::mounts;
-use live::options::{BootOptions, Zram};
+use live::options::BootOptions;
 use live::sys::swap;
 
 use crate::drivers::Drivers;
@@ -20,26 +18,17 @@ const MODULES: [&str; 2] = ["lzo_rle", "zram"];
 /// Before any swap that is on a disk.
 const PRIORITY: u8 = 100;
 
-/// Compresses memory if that was asked for, or if memory has to take changes or bundles. No boot fails for it.
+/// Has memory compressed when it is short, if that was asked for. No boot fails for it.
 pub fn start(options: &BootOptions, drivers: &Drivers) {
-    let helps = options.to_ram || changes_are_in_memory();
-    let Some(size) = options.zram.size(helps) else { return };
+    let Some(size) = options.zram else { return };
     let bytes = size.of(rustix::system::sysinfo().totalram);
     match device(bytes, drivers) {
         Ok(path) => {
             let name = path.display();
             log::info(format_args!("{} MiB can be swapped to compressed memory, {name}", bytes >> 20));
         }
-        Err(e) if options.zram == Zram::WhereItHelps => {
-            log::info(format_args!("memory is not compressed: {e}"));
-        }
         Err(e) => log::warning(format_args!("zram=: {e}")),
     }
-}
-
-fn changes_are_in_memory() -> bool {
-    mounts::current()
-        .is_ok_and(|all| mounts::at(&all, CHANGES.as_ref()).is_some_and(|mount| mount.fs_type == "tmpfs"))
 }
 
 /// Sets a device up that takes so many bytes, and swaps to it.

@@ -11,6 +11,7 @@ use crate::programs::{self, command, output};
 /// Parts of the module tree that the tiny root keeps: storage, file systems and what they stand on. A whole
 /// tree would be packed and copied in every quick test.
 const MODULE_FOLDERS: &[&str] = &[
+    "mm",
     "arch",
     "block",
     "crypto",

@@ -3,7 +3,7 @@
 use crate::steps::Step;
 
 pub use persistence::{Persistence, Use, Which};
-pub use size::{MemorySize, Zram};
+pub use size::MemorySize;
 
 mod persistence;
 mod size;
@@ -54,8 +54,8 @@ pub struct BootOptions {
     pub persistence: Option<Persistence>,
     /// `ramsize=`: the size of the memory that takes changes.
     pub memory_size: Option<MemorySize>,
-    /// `zram=`: whether memory is compressed when it is short.
-    pub zram: Zram,
+    /// `zram=`: how much memory may be compressed when it is short.
+    pub zram: Option<MemorySize>,
     /// `init=`: what to start in place of /sbin/init.
     pub init: Option<String>,
     /// `wait=`: seconds until a medium that does not show up is given up.

@@ -1,6 +1,6 @@
 //! Whether and where changes are kept, in our words and in those of other live systems.
 
-use super::size::{self, MemorySize, Zram};
+use super::size::{self, MemorySize};
 use super::{DeviceName, From, is_on};
 use crate::layout::{CHANGES, KEPT, SESSION};
 
@@ -125,7 +125,8 @@ pub(super) struct Reading {
     pub persistence: Option<Persistence>,
     /// The size of the memory that takes changes.
     pub memory: Option<MemorySize>,
-    pub zram: Zram,
+    /// How much memory may be compressed.
+    pub zram: Option<MemorySize>,
 }
 
 /// How a word of another system was understood, in our words.
@@ -143,7 +144,7 @@ impl Reading {
             },
             ("perchsize", Some(text)) => self.on().size = Some(size::bytes(text)?),
             ("ramsize", Some(text)) => self.memory = Some(MemorySize::parse(text)?),
-            ("zram", value) => self.zram = Zram::parse(value)?,
+            ("zram", value) => self.zram = size::compressed(value)?,
             _ => {}
         }
         Ok(())
@@ -220,11 +221,11 @@ impl Reading {
                 Ok("perch, encrypted".into())
             }
             ("nozram", value) if is_on(value) => {
-                self.zram = Zram::Never;
+                self.zram = None;
                 Ok("zram=off".into())
             }
             ("zramsize", Some(text)) => {
-                self.zram = Zram::parse(Some(text))?;
+                self.zram = size::compressed(Some(text))?;
                 Ok(format!("zram={text}"))
             }
             ("overlay-size" | "ramdisk-size" | "cow_spacesize", Some(text)) => self.memory_of(text),
@@ -416,12 +417,12 @@ mod tests {
     #[test]
     fn compressed_memory() {
         for (line, expected) in [
-            ("", Zram::WhereItHelps),
-            ("zram", Zram::Always(MemorySize::Percent(50))),
-            ("zram=33%", Zram::Always(MemorySize::Percent(33))),
-            ("zramsize=1G", Zram::Always(MemorySize::Bytes(1 << 30))),
-            ("zram=off", Zram::Never),
-            ("nozram", Zram::Never),
+            ("", None),
+            ("zram", Some(MemorySize::Percent(50))),
+            ("zram=33%", Some(MemorySize::Percent(33))),
+            ("zramsize=1G", Some(MemorySize::Bytes(1 << 30))),
+            ("zram zram=off", None),
+            ("zram nozram", None),
         ] {
             let read = BootOptions::parse(line);
             assert_eq!((read.zram, read.unclear), (expected, vec![]), "{line}");

@@ -51,34 +51,12 @@ impl MemorySize {
     }
 }
 
-/// Whether memory is compressed, and how much of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Zram {
-    /// Half of the memory, where memory takes what else is on a disk.
-    #[default]
-    WhereItHelps,
-    Never,
-    /// So much, whatever it takes.
-    Always(MemorySize),
-}
-
-impl Zram {
-    /// Reads a switch, or what [`MemorySize::parse`] reads.
-    pub fn parse(text: Option<&str>) -> Result<Self, String> {
-        match text {
-            None | Some("yes" | "on" | "1") => Ok(Self::Always(MemorySize::Percent(50))),
-            Some("no" | "off" | "0") => Ok(Self::Never),
-            Some(text) => MemorySize::parse(text).map(Self::Always),
-        }
-    }
-
-    /// How much, if it is wanted in a system that `helps` says whether memory is what it lacks.
-    pub const fn size(self, helps: bool) -> Option<MemorySize> {
-        match self {
-            Self::WhereItHelps if helps => Some(MemorySize::Percent(50)),
-            Self::WhereItHelps | Self::Never => None,
-            Self::Always(size) => Some(size),
-        }
+/// Reads how much memory may be compressed: a switch, which means half of it, or what [`MemorySize::parse`] reads.
+pub fn compressed(text: Option<&str>) -> Result<Option<MemorySize>, String> {
+    match text {
+        None | Some("yes" | "on" | "1") => Ok(Some(MemorySize::Percent(50))),
+        Some("no" | "off" | "0") => Ok(None),
+        Some(text) => MemorySize::parse(text).map(Some),
     }
 }
 
@@ -126,18 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_compressed_where_it_helps() {
-        for (text, helps, expected) in [
-            (None, true, Some(500)),
-            (None, false, None),
-            (Some(None), false, Some(500)),
-            (Some(Some("off")), true, None),
-            (Some(Some("25%")), false, Some(250)),
-            (Some(Some("2M")), true, Some(2 << 20)),
-        ] {
-            let read = text.map_or(Ok(Zram::default()), Zram::parse).unwrap();
-            assert_eq!(read.size(helps).map(|size| size.of(1000)), expected, "{text:?} {helps}");
-        }
-        assert!(Zram::parse(Some("much")).is_err());
+    fn parts_of_memory_in_bytes() {
+        assert_eq!(MemorySize::Percent(25).of(1000), 250);
+        assert_eq!(MemorySize::Bytes(7).of(1000), 7);
     }
 }
