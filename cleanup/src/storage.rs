@@ -20,9 +20,8 @@ pub fn stop_swapping() {
 
 /// Whether an area is zram that keeps nothing on a disk (Documentation/admin-guide/blockdev/zram.rst, `backing_dev`).
 fn is_memory(area: &Path) -> bool {
-    let Some(name) =
-        area.strip_prefix("/dev").ok().filter(|name| name.as_os_str().as_bytes().starts_with(b"zram"))
-    else {
+    // By its last name alone: /proc/swaps shows a path through mounts that may be gone.
+    let Some(name) = area.file_name().filter(|name| name.as_bytes().starts_with(b"zram")) else {
         return false;
     };
     let disk = fs::read_to_string(Path::new("/sys/block").join(name).join("backing_dev"));

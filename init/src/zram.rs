@@ -2,12 +2,13 @@
 //! while takes a half or a third of its room.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use live::error::{AtPath, Error, Result};
+use live::error::{AtPath, Result};
 use live::log;
 use live::options::BootOptions;
-use live::sys::swap;
+use live::sys::{mount, swap};
 
 use crate::drivers::Drivers;
 
@@ -45,10 +46,10 @@ fn device(bytes: u64, drivers: &Drivers) -> Result<PathBuf> {
     let size = Path::new("/sys/block").join(&name).join("disksize");
     fs::write(&size, bytes.to_string()).at("set", &size)?;
     let node = Path::new("/dev").join(&name);
-    if !node.exists() {
-        return Err(Error::at("swap to", &node, "there is no such device"));
-    }
     swap::make_area(&node, bytes)?;
-    swap::swap_on(&node, PRIORITY)?;
+    // What is swapped to keeps the mount of its name busy, to the end: a mount that is in no tree keeps nothing else.
+    let devices = mount::copy_of("/dev", false)?;
+    let seen = PathBuf::from(format!("/proc/self/fd/{}", devices.as_raw_fd())).join(&name);
+    swap::swap_on(&seen, PRIORITY)?;
     Ok(node)
 }
