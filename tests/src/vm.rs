@@ -193,7 +193,7 @@ impl Vm {
             seen: 0,
             _disks: self.disks,
             _sockets: sockets,
-            _slot: slot,
+            slot: Some(slot),
         }
     }
 
@@ -372,7 +372,8 @@ pub struct Machine {
     seen: usize,
     _disks: Vec<Disk>,
     _sockets: TempDir,
-    _slot: File,
+    /// Until QEMU has ended: the next machine of the same test may be started while this value lives.
+    slot: Option<File>,
 }
 
 impl Machine {
@@ -551,6 +552,7 @@ impl Machine {
             Err(error) => panic!("the machine did not end in {:?}: {error}", self.patience),
         };
         self.process.child.wait().expect("QEMU is our child");
+        self.slot = None;
         let reason = event["reason"].as_str().unwrap_or_default().to_string();
         assert!(!self.serial_log().contains("Kernel panic"), "the kernel panicked");
         reason

@@ -118,30 +118,20 @@ fn full_memory_is_told_and_survived() {
 #[test]
 fn memory_that_is_short_is_compressed() {
     let write =
-        "yes 'all the same' | head -c 400m > /large && yes 'all the same' | head -c 400m | cmp - /large";
+        "yes 'all the same' | head -c 260m > /large && yes 'all the same' | head -c 260m | cmp - /large";
     for kernel in [Kernel::V6_1, Kernel::V6_12] {
         let kit = Kit::tiny(kernel);
         let stick = kit.medium().stick(Format::Ext4);
-        let boot = |parameters: &str| {
-            let mut machine = kit.direct().memory(384).append(parameters).usb("stick", &stick).start();
-            let guest = machine.guest();
-            (machine, guest)
-        };
-        let (mut machine, mut guest) = boot("ramsize=500M zram=100%");
+        let vm = kit.direct().memory(256).append("ramsize=300M zram=100%");
+        let mut machine = vm.usb("stick", &stick).start();
+        let mut guest = machine.guest();
         guest.shell(write);
         let swaps = guest.read("/proc/swaps");
         let used = swaps.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
-        assert!(used.is_some_and(|kib: u64| kib > 100 << 10), "{swaps}");
+        assert!(used.is_some_and(|kib: u64| kib > 60 << 10), "{swaps}");
         machine.power_off(guest);
         assert!(!machine.serial_log().contains("cleanup: cannot"), "it holds the stick");
         stick.is_clean();
-
-        for (parameters, areas) in [("", 0), ("perch zram=10%", 1)] {
-            let (mut machine, mut guest) = boot(parameters);
-            let swaps = guest.read("/proc/swaps");
-            assert_eq!(swaps.lines().skip(1).count(), areas, "{parameters}: {swaps}");
-            machine.power_off(guest);
-        }
     }
 }
 
