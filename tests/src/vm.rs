@@ -52,8 +52,9 @@ impl Vm {
         let mut vm = Self::firmware(Firmware::Bios);
         vm.kernel = Some((kernel.into(), initrd.into()));
         vm.patience = Duration::from_secs(180);
-        // A panic ends the machine at once: no test waits for one.
-        vm.append("console=ttyS0 panic=-1")
+        // A panic ends the machine at once: no test waits for one. A second of each boot is the kernel's doubt of its clock
+        // and its ciphers.
+        vm.append("console=ttyS0 panic=-1 tsc=reliable cryptomgr.notests")
     }
 
     /// A machine that boots from its media.
