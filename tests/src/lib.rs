@@ -3,6 +3,7 @@
 //!
 //! * [`Kit`]: a live ISO made by `livekit build-iso` from a tiny or a Debian root, with its files at hand
 //! * [`Medium`], [`Disk`]: what is plugged into a machine, made without root
+//! * [`WriteCache`]: a disk that forgets what was not flushed when the power goes
 //! * [`Vm`], [`Machine`]: QEMU, with deadlines, never left behind
 //! * [`Nest`]: the same union without a machine, in namespaces of this one: quick, with this machine's kernel
 //! * [`Guest`], [`protocol::Report`]: what the running system says of itself, over a virtio port
@@ -22,6 +23,7 @@ pub mod qmp;
 pub mod roots;
 pub mod tables;
 pub mod vm;
+pub mod write_cache;
 
 pub use guest::Guest;
 pub use kernels::Kernel;
@@ -30,3 +32,4 @@ pub use media::{Disk, Format, Medium};
 pub use nest::Nest;
 pub use protocol::{Ending, Report};
 pub use vm::{Firmware, Machine, Vm};
+pub use write_cache::{Lot, WriteCache};

@@ -17,6 +17,7 @@ use crate::media::Disk;
 use crate::programs;
 use crate::protocol::{Ending, PORT_NAME, Reply};
 use crate::qmp::Qmp;
+use crate::write_cache::WriteCache;
 
 /// Machines at once, over all tests and processes: each keeps a processor busy.
 const AT_ONCE: usize = 2;
@@ -151,6 +152,21 @@ impl Vm {
     #[must_use]
     pub fn virtio(mut self, id: &str, disk: &Disk) -> Self {
         self.drive(id, disk, "");
+        self.arguments.extend(["-device".into(), format!("virtio-blk-pci,drive={id}")]);
+        self
+    }
+
+    /// A virtio disk whose writes QEMU notes.
+    #[must_use]
+    pub fn virtio_noted(mut self, id: &str, disk: &Disk, cache: &WriteCache) -> Self {
+        let (file, log) = (disk.path().display(), cache.log());
+        let drive = format!(
+            "if=none,id={id},driver=blklogwrites,file.driver=raw,file.file.driver=file,file.file.filename={file},\
+             log.driver=file,log.filename={}",
+            log.display()
+        );
+        self.arguments.extend(["-drive".into(), drive]);
+        self.disks.push(disk.clone());
         self.arguments.extend(["-device".into(), format!("virtio-blk-pci,drive={id}")]);
         self
     }
