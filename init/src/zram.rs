@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Result};
 use live::log;
-use live::options::BootOptions;
+use live::options::{BootOptions, Compression};
 use live::sys::{mount, swap};
 
 use crate::drivers::Drivers;
@@ -19,14 +19,16 @@ const MODULES: [&str; 2] = ["lzo_rle", "zram"];
 /// Before any swap that is on a disk.
 const PRIORITY: u8 = 100;
 
-/// Has memory compressed when it is short, if that was asked for. No boot fails for it.
+/// Has memory compressed when it is short. No boot fails for it.
 pub fn start(options: &BootOptions, drivers: &Drivers) {
-    let Some(size) = options.zram else { return };
-    let bytes = size.of(rustix::system::sysinfo().totalram);
+    let Some(bytes) = options.zram.of(rustix::system::sysinfo().totalram) else { return };
     match device(bytes, drivers) {
         Ok(path) => {
             let name = path.display();
             log::info(format_args!("{} MiB can be swapped to compressed memory, {name}", bytes >> 20));
+        }
+        Err(e) if options.zram == Compression::ByItself => {
+            log::info(format_args!("no memory will be compressed: {e}"));
         }
         Err(e) => log::warning(format_args!("zram=: {e}")),
     }
@@ -47,7 +49,9 @@ fn device(bytes: u64, drivers: &Drivers) -> Result<PathBuf> {
     fs::write(&size, bytes.to_string()).at("set", &size)?;
     let node = Path::new("/dev").join(&name);
     swap::make_area(&node, bytes)?;
-    // What is swapped to keeps the mount of its name busy, to the end: a mount that is in no tree keeps nothing else.
+    // What is swapped to keeps the mount of its name busy, to the end: a mount that is in no tree keeps nothing else. And
+    // nobody finds the name that /proc/swaps shows then: the distribution's shutdown, which would have no room for all that
+    // was swapped, leaves it as it is.
     let devices = mount::copy_of("/dev", false)?;
     let seen = PathBuf::from(format!("/proc/self/fd/{}", devices.as_raw_fd())).join(&name);
     swap::swap_on(&seen, PRIORITY)?;

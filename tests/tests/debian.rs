@@ -59,14 +59,24 @@ fn writes_to_its_stick(guest: &mut Guest) {
     guest.run(&["systemd-run", "--quiet", "--property=TimeoutStopSec=2", "/bin/sh", "-c", &held]);
 }
 
+/// Changes take about all the memory there is: much of it is swapped, which the shutdown must not want back.
+fn fills_its_memory(guest: &mut Guest) {
+    guest.run(&["/bin/sh", "-c", "yes 'all the same' | head -c 650M > /large"]);
+    let swaps = guest.read("/proc/swaps");
+    let used = swaps.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
+    assert!(used.is_some_and(|kib: u64| kib > 60 << 10), "{swaps}");
+}
+
 fn runs_from_a_stick(kernel: Kernel, format: Format, kind: &str, how: Ending) {
     let kit = Kit::debian(kernel);
     let stick = kit.medium_with_probe().stick(format);
-    let mut machine = kit.direct().memory(768).patience(480).usb("stick", &stick).start();
+    let machine = kit.direct().memory(768).append("ramsize=100%");
+    let mut machine = machine.patience(480).usb("stick", &stick).start();
     let mut guest = comes_up(&mut machine);
     is_content(&mut guest, kernel);
     keeps_the_live_mounts(&guest, &kit, kind);
     writes_to_its_stick(&mut guest);
+    fills_its_memory(&mut guest);
     guest.end(how);
     match how {
         Ending::Poweroff => machine.powers_off(),

@@ -15,7 +15,7 @@ const FOLDER: &str = "/var/numbered";
 /// Writes beside the files that are synced, so that there is always something to lose.
 const CARELESS: &str = "mkdir -p /var/careless
     for what in writeback expire; do echo 50 > /proc/sys/vm/dirty_${what}_centisecs; done
-    while :; do for n in 1 2 3 4; do head -c 200k /dev/urandom > /var/careless/$n; done; done < /dev/null > /dev/null 2>&1 &";
+    while sleep 0.1; do n=$((n % 4 + 1)); yes $n | head -c 100k > /var/careless/$n; done < /dev/null > /dev/null 2>&1 &";
 const CHANGES: &str = "/run/initramfs/memory/changes";
 
 fn wanted() -> u64 {

@@ -111,6 +111,10 @@ fn full_memory_is_told_and_survived() {
     machine.serial_shows("changes are full");
     assert!(guest.shell("livekit status").contains("100 %"));
     guest.shell("rm /most /rest; echo again > /etc/again; cat /etc/again");
+    // Swapping is nobody's by the name in /proc/swaps, but an administrator's.
+    let swaps = guest.shell("swapoff -a; cat /proc/swaps; echo; swapoff /dev/zram1; cat /proc/swaps");
+    let (before, after) = swaps.split_once("\n\n").expect("two lists");
+    assert_eq!((before.lines().count(), after.lines().count()), (2, 1), "{swaps}");
     machine.power_off(guest);
 }
 

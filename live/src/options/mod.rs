@@ -3,7 +3,7 @@
 use crate::steps::Step;
 
 pub use persistence::{Persistence, Use, Which};
-pub use size::MemorySize;
+pub use size::{Compression, MemorySize};
 
 mod persistence;
 mod size;
@@ -55,7 +55,7 @@ pub struct BootOptions {
     /// `ramsize=`: the size of the memory that takes changes.
     pub memory_size: Option<MemorySize>,
     /// `zram=`: how much memory may be compressed when it is short.
-    pub zram: Option<MemorySize>,
+    pub zram: Compression,
     /// `init=`: what to start in place of /sbin/init.
     pub init: Option<String>,
     /// `wait=`: seconds until a medium that does not show up is given up.

@@ -1,6 +1,6 @@
 //! Whether and where changes are kept, in our words and in those of other live systems.
 
-use super::size::{self, MemorySize};
+use super::size::{self, Compression, MemorySize};
 use super::{DeviceName, From, is_on};
 use crate::layout::{CHANGES, KEPT, SESSION};
 
@@ -126,7 +126,7 @@ pub(super) struct Reading {
     /// The size of the memory that takes changes.
     pub memory: Option<MemorySize>,
     /// How much memory may be compressed.
-    pub zram: Option<MemorySize>,
+    pub zram: Compression,
 }
 
 /// How a word of another system was understood, in our words.
@@ -144,7 +144,7 @@ impl Reading {
             },
             ("perchsize", Some(text)) => self.on().size = Some(size::bytes(text)?),
             ("ramsize", Some(text)) => self.memory = Some(MemorySize::parse(text)?),
-            ("zram", value) => self.zram = size::compressed(value)?,
+            ("zram", value) => self.zram = Compression::parse(value)?,
             _ => {}
         }
         Ok(())
@@ -221,11 +221,11 @@ impl Reading {
                 Ok("perch, encrypted".into())
             }
             ("nozram", value) if is_on(value) => {
-                self.zram = None;
+                self.zram = Compression::Off;
                 Ok("zram=off".into())
             }
             ("zramsize", Some(text)) => {
-                self.zram = size::compressed(Some(text))?;
+                self.zram = Compression::parse(Some(text))?;
                 Ok(format!("zram={text}"))
             }
             ("overlay-size" | "ramdisk-size" | "cow_spacesize", Some(text)) => self.memory_of(text),
@@ -417,12 +417,12 @@ mod tests {
     #[test]
     fn compressed_memory() {
         for (line, expected) in [
-            ("", None),
-            ("zram", Some(MemorySize::Percent(50))),
-            ("zram=33%", Some(MemorySize::Percent(33))),
-            ("zramsize=1G", Some(MemorySize::Bytes(1 << 30))),
-            ("zram zram=off", None),
-            ("zram nozram", None),
+            ("", Compression::ByItself),
+            ("zram", Compression::Asked(MemorySize::Percent(50))),
+            ("zram=33%", Compression::Asked(MemorySize::Percent(33))),
+            ("zramsize=1G", Compression::Asked(MemorySize::Bytes(1 << 30))),
+            ("zram zram=off", Compression::Off),
+            ("nozram", Compression::Off),
         ] {
             let read = BootOptions::parse(line);
             assert_eq!((read.zram, read.unclear), (expected, vec![]), "{line}");

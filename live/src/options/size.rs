@@ -51,12 +51,35 @@ impl MemorySize {
     }
 }
 
-/// Reads how much memory may be compressed: a switch, which means half of it, or what [`MemorySize::parse`] reads.
-pub fn compressed(text: Option<&str>) -> Result<Option<MemorySize>, String> {
-    match text {
-        None | Some("yes" | "on" | "1") => Ok(Some(MemorySize::Percent(50))),
-        Some("no" | "off" | "0") => Ok(None),
-        Some(text) => MemorySize::parse(text).map(Some),
+/// How much memory may be compressed when it is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Nothing was said: half of the memory, but no more than 4 GiB, for each takes 4 MiB to keep the books
+    #[default]
+    ByItself,
+    Off,
+    Asked(MemorySize),
+}
+
+impl Compression {
+    const MOST: u64 = 4 << 30;
+
+    /// Reads a switch, on means half of the memory, or what [`MemorySize::parse`] reads.
+    pub fn parse(text: Option<&str>) -> Result<Self, String> {
+        match text {
+            None | Some("yes" | "on" | "1") => Ok(Self::Asked(MemorySize::Percent(50))),
+            Some("no" | "off" | "0") => Ok(Self::Off),
+            Some(text) => MemorySize::parse(text).map(Self::Asked),
+        }
+    }
+
+    /// In bytes before they are compressed, of a machine with so many of memory.
+    pub fn of(self, memory: u64) -> Option<u64> {
+        match self {
+            Self::ByItself => Some(Self::MOST.min(memory / 2)),
+            Self::Off => None,
+            Self::Asked(size) => Some(size.of(memory)),
+        }
     }
 }
 
@@ -107,5 +130,18 @@ mod tests {
     fn parts_of_memory_in_bytes() {
         assert_eq!(MemorySize::Percent(25).of(1000), 250);
         assert_eq!(MemorySize::Bytes(7).of(1000), 7);
+    }
+
+    #[test]
+    fn memory_to_compress() {
+        for (compression, memory, expected) in [
+            (Compression::ByItself, 1 << 30, Some(1 << 29)),
+            (Compression::ByItself, 64 << 30, Some(4 << 30)),
+            (Compression::Off, 1 << 30, None),
+            (Compression::Asked(MemorySize::Percent(50)), 64 << 30, Some((64 << 30) / 100 * 50)),
+            (Compression::Asked(MemorySize::Bytes(9)), 1 << 30, Some(9)),
+        ] {
+            assert_eq!(compression.of(memory), expected, "{compression:?} of {memory}");
+        }
     }
 }
