@@ -14,6 +14,7 @@ pub mod container;
 pub mod cover;
 pub mod dpkg;
 pub mod error;
+pub mod ext4;
 pub mod kernel_modules;
 pub mod layer;
 pub mod layout;

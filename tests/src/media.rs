@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::programs::{command, output};
 
 /// Start of the only partition.
-const PARTITION: u64 = 1 << 20;
+pub const PARTITION: u64 = 1 << 20;
 /// The kernel reads volume labels and ids under these names.
 pub const LABEL: &str = "STICK";
 pub const FAT_UUID: &str = "1234-5678";

@@ -139,6 +139,54 @@ fn a_session_that_cannot_be_used_is_left_alone() {
     power_off(machine, guest, &stick);
 }
 
+/// A superblock of which one sector of two was written: only what a mounted system changes does not fit its checksum.
+fn tear(image: &std::path::Path, file_system: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(image).expect("an image");
+    // When it was last written to.
+    let place = file_system + 1024 + 0x30;
+    let mut time = [0; 4];
+    file.read_exact_at(&mut time, place).expect("a superblock");
+    file.write_all_at(&time.map(|byte| !byte), place).expect("a writable image");
+}
+
+#[test]
+fn a_superblock_that_a_power_cut_tore_is_mended() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let stick = kit.medium().stick_with_room(Format::Ext4, 200);
+    // Somebody's disk in the same machine.
+    let other = Medium::empty().file("note", "not a system").stick_with_room(Format::Ext4, 200);
+    for disk in [&stick, &other] {
+        tear(disk.path(), tests::media::PARTITION);
+    }
+    let before = std::fs::read(other.path()).expect("the disk");
+    let vm = kit.direct().append("perch").virtio("other", &other).virtio("stick", &stick);
+    let mut machine = vm.start();
+    let mut guest = machine.guest();
+    assert!(guest.report.logged("tore the superblock on /dev/vdb1: mended"), "{:#?}", guest.report.log);
+    assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
+    guest.shell("echo safe > /etc/safe; sync");
+    machine.cut();
+    tear(stick.path(), tests::media::PARTITION);
+    let (machine, mut guest) = boot(&kit, &stick, "perch");
+    assert_eq!(guest.read("/etc/safe"), "safe\n", "its journal was not replayed");
+    power_off(machine, guest, &stick);
+    assert!(
+        std::fs::read(other.path()).expect("the disk") == before,
+        "a disk that is not ours was written to"
+    );
+
+    let container = new_container();
+    let part = container.path().join("changes.000");
+    tear(&part, 0);
+    let stick =
+        kit.medium().copy_of("livekit/changes/1/changes.000", &part).stick_with_room(Format::Fat32, 200);
+    let (machine, mut guest) = boot(&kit, &stick, "perch");
+    assert!(guest.report.logged("mended"), "{:#?}", guest.report.log);
+    assert_eq!(guest.report.mount(CHANGES).kind, "ext4");
+    guest.write("/etc/works", "yes\n");
+    power_off(machine, guest, &stick);
+}
+
 #[test]
 fn a_medium_that_cannot_be_written_to_says_so() {
     let kit = Kit::tiny(Kernel::V6_1);

@@ -77,8 +77,9 @@ pub fn open(session: &Session, key: Option<Volume>, home: &str, drivers: &Driver
         };
         container.unlock(&key)?;
     }
+    live::ext4::mend(container.node())?;
     let superblock = ext4::check(container.node(), container.room())?;
-    if superblock.has_errors {
+    if superblock.has_errors() {
         return Err(Error::at(
             "use",
             &session.folder,
@@ -88,7 +89,7 @@ pub fn open(session: &Session, key: Option<Volume>, home: &str, drivers: &Driver
     }
     let home = Path::new(home);
     container::mount(container.node(), home)?;
-    if superblock.size < container.room() {
+    if superblock.size() < container.room() {
         // It was growing when the power went, or has just been made.
         container::fill(home, container.room())?;
     }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Error, Result as LiveResult};
+use live::ext4;
 use live::layout;
 use live::log;
 use live::options::DeviceName;
@@ -146,6 +147,9 @@ impl Machine<'_> {
         let how = Mountable::of(holds.fs_type)
             .ok_or_else(|| Error::at("use", &node, format!("{} cannot be mounted here", holds.fs_type)))?;
         how.load(self.drivers)?;
+        if how.fs_type == "ext4" {
+            ext4::mend(node.as_ref())?;
+        }
         let mount = Mount::new(how.fs_type, &node).options(how.options);
         if attributes == "ro" { mount.read_only().at(place) } else { mount.attributes(attributes).at(place) }
     }
@@ -159,7 +163,12 @@ impl Machine<'_> {
             Mount::new(how.fs_type, &node).read_only().options(how.options).options(more).at(place)
         };
 
-        mount(how.look_only).map_err(|e| e.to_string())?;
+        let torn =
+            if how.fs_type == "ext4" { ext4::torn(node.as_ref()).map_err(|e| e.to_string())? } else { None };
+        // By its copy; the option counts in units of 1 KiB.
+        let look_only = torn
+            .map_or_else(|| how.look_only.to_owned(), |copy| format!("{},sb={}", how.look_only, copy >> 10));
+        mount(&look_only).map_err(|e| e.to_string())?;
         let found = search_folder(place, wanted);
         if found.is_err() || !how.look_only.is_empty() {
             mount::unmount(place).map_err(|e| format!("cannot unmount it: {e}"))?;
@@ -167,6 +176,9 @@ impl Machine<'_> {
         let found = found?;
         if !how.look_only.is_empty() {
             // It is ours: now with its journal, which has the truth after a power cut.
+            if torn.is_some() {
+                ext4::mend(node.as_ref()).map_err(|e| e.to_string())?;
+            }
             mount("").map_err(|e| e.to_string())?;
         }
         match found {

@@ -1,11 +1,11 @@
-//! The file system in a container: ext4, begun from a prepared image and judged by its superblock (struct
-//! ext4_super_block in fs/ext4/ext4.h, Documentation/filesystems/ext4/super.rst).
+//! The file system in a container: ext4, begun from a prepared image and judged by its superblock.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::ext4::{HASH_SEED_AT, LENGTH, PLACE, Superblock, UUID_AT};
 
 /// An empty file system of 48 MiB, made by mke2fs 1.47 and compressed by zstd:
 ///
@@ -19,101 +19,95 @@ use crate::error::{AtPath, Error, Result};
 const TEMPLATE: &[u8] = include_bytes!("template.ext4.zst");
 const TEMPLATE_SIZE: usize = 48 << 20;
 
-const SUPERBLOCK: usize = 1024;
-const BLOCKS_LOW_AT: usize = 0x4;
-const MAGIC_AT: usize = 0x38;
-const STATE_AT: usize = 0x3a;
-const BLOCK_SIZE_AT: usize = 0x18;
-const UUID_AT: usize = 0x68;
-const HASH_SEED_AT: usize = 0xec;
-const BLOCKS_HIGH_AT: usize = 0x150;
-const CHECKSUM_AT: usize = 0x3fc;
-
-const MAGIC: u16 = 0xef53;
-const ERROR_STATE: u16 = 2;
-
-/// What a superblock says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Superblock {
-    /// Bytes of the file system
-    pub size: u64,
-    /// Errors were found in it when it was last used
-    pub has_errors: bool,
-}
-
 /// Writes an empty file system with that UUID to a file that reads as zeros, or is empty.
 pub fn write_template(file: &File, uuid: [u8; 16], hash_seed: [u8; 16]) -> Result<()> {
     let fail = |e| Error::new(format!("cannot write the file system of a container: {e}"));
     let mut image = zstd::bulk::decompress(TEMPLATE, TEMPLATE_SIZE).map_err(fail)?;
-    let superblock = &mut image[SUPERBLOCK..SUPERBLOCK + 1024];
-    superblock[UUID_AT..UUID_AT + 16].copy_from_slice(&uuid);
-    superblock[HASH_SEED_AT..HASH_SEED_AT + 16].copy_from_slice(&hash_seed);
-    let checksum = crc32c(&superblock[..CHECKSUM_AT]);
-    superblock[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    let made = std::array::from_fn(|at| image[PLACE + at]);
+    let superblock = Superblock::parse(made).ok_or_else(|| fail(std::io::ErrorKind::InvalidData.into()))?;
+    let superblock = superblock.with(UUID_AT, &uuid).with(HASH_SEED_AT, &hash_seed);
+    // A copy in the place of a boot loader, which ext4 leaves alone: what a torn one is known by (`crate::ext4`).
+    for place in [0, PLACE] {
+        image[place..place + LENGTH].copy_from_slice(superblock.bytes());
+    }
     file.write_all_at(&image, 0).map_err(fail)
 }
 
 /// Judges the file system on `device`, of which `room` bytes are there.
 pub fn check(device: &Path, room: u64) -> Result<Superblock> {
-    let hint = "nothing was changed; perchdir=new starts another session";
-    let mut bytes = [0; 1024];
-    let read = File::open(device).and_then(|file| file.read_exact_at(&mut bytes, SUPERBLOCK as u64));
-    read.at("read", device)?;
-    let found =
-        parse(&bytes).map_err(|reason| Error::at("use the container on", device, reason).hint(hint))?;
-    if found.size > room {
-        let what = format!("it has {room} of {} bytes: files are missing or cut short", found.size);
-        return Err(Error::at("use the container on", device, what).hint(hint));
+    let fail = |reason: String| {
+        Error::at("use the container on", device, reason)
+            .hint("nothing was changed; perchdir=new starts another session")
+    };
+    let found = Superblock::of(device)?
+        .ok_or_else(|| fail("its beginning is damaged, or it is not ours: no ext4 is there".into()))?;
+    if !found.is_whole() {
+        return Err(fail("its beginning is damaged: the checksum is wrong".into()));
+    }
+    if found.size() > room {
+        return Err(fail(format!("it has {room} of {} bytes: files are missing or cut short", found.size())));
     }
     Ok(found)
-}
-
-fn parse(bytes: &[u8; 1024]) -> std::result::Result<Superblock, &'static str> {
-    let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-    let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-    if half(MAGIC_AT) != MAGIC {
-        return Err("its beginning is damaged, or it is not ours: no ext4 is there");
-    }
-    if word(CHECKSUM_AT) != crc32c(&bytes[..CHECKSUM_AT]) {
-        return Err("its beginning is damaged: the checksum is wrong");
-    }
-    let blocks = u64::from(word(BLOCKS_LOW_AT)) | u64::from(word(BLOCKS_HIGH_AT)) << 32;
-    let size = blocks.checked_mul(1024 << word(BLOCK_SIZE_AT).min(6)).ok_or("its size cannot be")?;
-    Ok(Superblock { size, has_errors: half(STATE_AT) & ERROR_STATE != 0 })
-}
-
-/// CRC-32C as ext4 has it: begun with all ones, not inverted at the end.
-fn crc32c(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ext4;
 
-    #[test]
-    fn the_checksum_is_castagnolis() {
-        // The check value of CRC-32/ISCSI, before its last inversion.
-        assert_eq!(!crc32c(b"123456789"), 0xe306_9283);
+    /// A new file system, and its size.
+    fn made() -> (tempfile::NamedTempFile, u64) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write_template(file.as_file(), [7; 16], [8; 16]).unwrap();
+        (file, TEMPLATE_SIZE as u64)
+    }
+
+    /// Inverts bytes.
+    fn damage(file: &File, place: usize, length: usize) {
+        let (mut bytes, place) = (vec![0; length], place as u64);
+        file.read_exact_at(&mut bytes, place).unwrap();
+        file.write_all_at(&bytes.iter().map(|byte| !byte).collect::<Vec<_>>(), place).unwrap();
     }
 
     #[test]
     fn a_new_file_system_is_judged_and_so_is_a_damaged_one() {
-        let path = std::env::temp_dir().join(format!("livekit-ext4-{}", std::process::id()));
-        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
-        write_template(&file, [7; 16], [8; 16]).unwrap();
-        let size = TEMPLATE_SIZE as u64;
-        assert_eq!(check(&path, size).unwrap(), Superblock { size, has_errors: false });
-        assert!(check(&path, size - 4096).unwrap_err().message().contains("missing or cut short"));
-        for (at, part) in [(MAGIC_AT, "no ext4"), (UUID_AT, "checksum")] {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, (SUPERBLOCK + at) as u64).unwrap();
-            file.write_all_at(&[!byte[0]], (SUPERBLOCK + at) as u64).unwrap();
-            assert!(check(&path, size).unwrap_err().message().contains(part));
-            file.write_all_at(&byte, (SUPERBLOCK + at) as u64).unwrap();
+        let (file, size) = made();
+        let found = check(file.path(), size).unwrap();
+        assert_eq!((found.size(), found.has_errors()), (size, false));
+        assert!(check(file.path(), size - 4096).unwrap_err().message().contains("missing or cut short"));
+        for (at, part) in [(0x38, "no ext4"), (UUID_AT, "checksum")] {
+            damage(file.as_file(), PLACE + at, 1);
+            assert!(!ext4::mend(file.path()).unwrap(), "this did not happen while it was written");
+            assert!(check(file.path(), size).unwrap_err().message().contains(part));
+            damage(file.as_file(), PLACE + at, 1);
         }
-        std::fs::remove_file(&path).unwrap();
+        check(file.path(), size).unwrap();
+    }
+
+    #[test]
+    fn a_torn_superblock_is_mended() {
+        let (file, size) = made();
+        // Its first sector was written: free blocks, time of the last write, mounts, a journal to replay, how much was written.
+        for (at, length) in [(0xc, 4), (0x30, 4), (0x34, 2), (0x178, 8)] {
+            damage(file.as_file(), PLACE + at, length);
+        }
+        let mut features = [0];
+        file.as_file().read_exact_at(&mut features, PLACE as u64 + 0x60).unwrap();
+        file.as_file().write_all_at(&[features[0] | 4], PLACE as u64 + 0x60).unwrap();
+        assert!(check(file.path(), size).is_err());
+        assert!(ext4::mend(file.path()).unwrap());
+        check(file.path(), size).unwrap();
+        assert!(!ext4::mend(file.path()).unwrap(), "there is nothing left to do");
+    }
+
+    #[test]
+    fn a_superblock_without_a_copy_that_agrees_is_left_as_it_is() {
+        for (place, length) in [(0, 1024), (UUID_AT, 1), (0x3fc, 4)] {
+            let (file, size) = made();
+            damage(file.as_file(), place, length);
+            damage(file.as_file(), PLACE + 0xc, 4);
+            assert!(!ext4::mend(file.path()).unwrap(), "with the copy damaged at {place}");
+            assert!(check(file.path(), size).is_err());
+        }
     }
 }
