@@ -103,6 +103,14 @@ impl Guest {
         self.ask(&Request::Write { path: path.into(), content: content.into() });
     }
 
+    /// How much of the first swap area is used, in KiB, by /proc/swaps.
+    #[track_caller]
+    pub fn swapped(&mut self) -> u64 {
+        let swaps = self.read("/proc/swaps");
+        let used = swaps.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
+        used.unwrap_or_else(|| panic!("no swap: {swaps}"))
+    }
+
     pub fn exists(&mut self, path: &str) -> bool {
         matches!(self.ask(&Request::Exists { path: path.into() }), Reply::Yes(true))
     }

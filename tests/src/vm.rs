@@ -152,6 +152,10 @@ impl Vm {
     #[must_use]
     pub fn virtio(mut self, id: &str, disk: &Disk) -> Self {
         self.drive(id, disk, "");
+        self.virtio_device(id)
+    }
+
+    fn virtio_device(mut self, id: &str) -> Self {
         self.arguments.extend(["-device".into(), format!("virtio-blk-pci,drive={id}")]);
         self
     }
@@ -165,16 +169,18 @@ impl Vm {
              log.driver=file,log.filename={}",
             log.display()
         );
-        self.arguments.extend(["-drive".into(), drive]);
-        self.disks.push(disk.clone());
-        self.arguments.extend(["-device".into(), format!("virtio-blk-pci,drive={id}")]);
-        self
+        self.drive_as(disk, drive);
+        self.virtio_device(id)
     }
 
     fn drive(&mut self, id: &str, disk: &Disk, more: &str) {
         let snapshot = if disk.is_kept() || more.contains("readonly") { "" } else { ",snapshot=on" };
         let file = disk.path().display();
         let drive = format!("if=none,id={id},format=raw,file={file}{snapshot}{more}");
+        self.drive_as(disk, drive);
+    }
+
+    fn drive_as(&mut self, disk: &Disk, drive: String) {
         self.arguments.extend(["-drive".into(), drive]);
         self.disks.push(disk.clone());
     }

@@ -62,9 +62,8 @@ fn writes_to_its_stick(guest: &mut Guest) {
 /// Changes take about all the memory there is: much of it is swapped, which the shutdown must not want back.
 fn fills_its_memory(guest: &mut Guest) {
     guest.run(&["/bin/sh", "-c", "yes 'all the same' | head -c 650M > /large"]);
-    let swaps = guest.read("/proc/swaps");
-    let used = swaps.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
-    assert!(used.is_some_and(|kib: u64| kib > 60 << 10), "{swaps}");
+    let used = guest.swapped();
+    assert!(used > 60 << 10, "{used} KiB are swapped");
 }
 
 fn runs_from_a_stick(kernel: Kernel, format: Format, kind: &str, how: Ending) {

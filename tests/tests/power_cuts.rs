@@ -55,7 +55,8 @@ fn survives(format: Format, parameters: &str) {
     let stick = kit.medium().stick_with_room(format, 900);
     let encrypted = parameters.contains("encryption");
     let begin = format!("{CARELESS}\n/sbin/init writer {FOLDER} /dev/ttyS0 < /dev/null > /run/writer 2>&1 &");
-    let mut lot = Lot::new(1);
+    // What is lost depends on what was written: drawn apart, so that the moments do not.
+    let (mut moments, mut lot) = (Lot::new(1), Lot::new(2));
     let (mut safe, mut lost) = (0, 0);
     for cut in 1..=wanted() {
         let cache = WriteCache::of(&stick);
@@ -65,13 +66,13 @@ fn survives(format: Format, parameters: &str) {
         }
         // Some cuts come while it boots.
         if cut % 4 == 0 {
-            sleep(Duration::from_millis(lot.draw(1000, 9000)));
+            sleep(Duration::from_millis(moments.draw(1000, 9000)));
             machine.cut();
         } else {
             let mut guest = machine.guest();
             check(&mut guest, cut - 1, safe);
             guest.shell(&begin);
-            sleep(Duration::from_millis(lot.draw(100, 4000)));
+            sleep(Duration::from_millis(moments.draw(100, 4000)));
             safe = last_safe(&machine.cut()).unwrap_or(safe);
         }
         let losses = cache.lose(&mut lot);
