@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::protocol::{Ending, Reply, Report, Request};
+use crate::vm::patience_factor;
 
 /// How long the guest may take for one answer, in real time: emulation is slow, and a first `systemctl`
 /// reads half of the root.
@@ -71,7 +72,8 @@ impl Guest {
         let line = serde_json::to_string(request).expect("a request is JSON");
         writeln!(self.port.reader.get_mut(), "{line}")
             .unwrap_or_else(|error| panic!("cannot ask {line}: {error}"));
-        let deadline = Instant::now() + PATIENCE;
+        let patience = PATIENCE.mul_f64(patience_factor());
+        let deadline = Instant::now() + patience;
         loop {
             match self.port.poll() {
                 Ok(Some(Reply::Failed(error))) => panic!("the guest could not {line}: {error}"),
@@ -79,7 +81,7 @@ impl Guest {
                 Ok(None) => {}
                 Err(error) => panic!("no answer to {line}: {error}"),
             }
-            assert!(Instant::now() < deadline, "the guest did not answer {line} in {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "the guest did not answer {line} in {patience:?}");
         }
     }
 

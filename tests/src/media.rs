@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use rustix::fs::{SeekFrom as Place, seek};
 use tempfile::TempDir;
 
 use crate::programs::{command, output};
@@ -172,9 +173,14 @@ fn make_ext4(path: &Path, kibibytes: u64, files: &Path) {
     output(command("mke2fs").args(options).arg("-d").arg(files).arg(path).arg(format!("{kibibytes}k")));
 }
 
-/// A partition within an image, as mtools names it.
+/// The partition of an image, as mtools names it.
 fn at_partition(path: &Path) -> String {
     format!("{}@@{PARTITION}", path.display())
+}
+
+/// The partition of an image, as the tools of e2fsprogs name it.
+fn ext4_in(path: &Path) -> PathBuf {
+    format!("{}?offset={PARTITION}", path.display()).into()
 }
 
 /// What can be put into a machine: an image file.
@@ -221,8 +227,7 @@ impl Disk {
                 output(command("mtype").arg("-i").arg(at_partition(&self.path)).arg(format!("::{path}")))
             }
             Format::Ext4 => {
-                let partition = self.partition();
-                output(command("debugfs").arg("-R").arg(format!("cat {path}")).arg(partition.path()))
+                output(command("debugfs").arg("-R").arg(format!("cat {path}")).arg(ext4_in(&self.path)))
             }
         }
     }
@@ -243,9 +248,8 @@ impl Disk {
     /// Copies a file out of the ext4 partition, read without mounting it.
     pub fn copy_out(&self, path: &str, to: &Path) {
         assert_eq!(self.format, Some(Format::Ext4), "only from ext4");
-        let partition = self.partition();
         let request = format!("dump {path} {}", to.display());
-        output(command("debugfs").arg("-R").arg(request).arg(partition.path()));
+        output(command("debugfs").arg("-R").arg(request).arg(ext4_in(&self.path)));
         assert!(to.is_file(), "{path} is not on the stick");
     }
 
@@ -253,42 +257,39 @@ impl Disk {
     /// only read.
     #[track_caller]
     pub fn is_clean(&self) {
-        let partition = self.partition();
         match self.format.expect("a stick with a file system") {
-            Format::Fat32 => fat_is_clean(partition.path()),
-            Format::Ext4 => ext4_is_clean(partition.path()),
+            Format::Fat32 => fat_is_clean(self.partition().path()),
+            Format::Ext4 => ext4_is_clean(&ext4_in(&self.path)),
         }
     }
 
     /// The partition as a file of its own.
     fn partition(&self) -> tempfile::NamedTempFile {
-        let mut disk =
-            File::open(&self.path).unwrap_or_else(|error| panic!("cannot open the stick: {error}"));
-        disk.seek(SeekFrom::Start(PARTITION)).expect("a disk larger than its partition table");
+        let disk = File::open(&self.path).unwrap_or_else(|error| panic!("cannot open the stick: {error}"));
         let length = disk.metadata().expect("an open file").len() - PARTITION - (1 << 20);
         let partition = tempfile::NamedTempFile::with_prefix("livekit-partition-").expect("a temporary file");
-        copy_sparse(&mut disk.take(length), partition.path(), length);
+        copy_data(&disk, PARTITION, length, partition.as_file());
         partition
     }
 }
 
-/// Copies without writing the zeros.
-fn copy_sparse(source: &mut impl Read, path: &Path, length: u64) {
-    let mut target = OpenOptions::new().write(true).open(path).expect("a temporary file");
-    target.set_len(length).expect("a sparse file");
-    let mut block = vec![0; 1 << 16];
-    loop {
-        let read = source.read(&mut block).expect("a readable disk image");
-        if read == 0 {
-            return;
-        }
-        if block[..read].iter().all(|byte| *byte == 0) {
-            target
-                .seek(SeekFrom::Current(read.try_into().expect("a small block")))
-                .expect("a seek in a file");
-        } else {
-            std::io::Write::write_all(&mut target, &block[..read]).expect("room for a copy of the stick");
-        }
+/// Makes an empty file one of `length` bytes: those at `start` of another one, of which holes are neither read
+/// nor written.
+///
+/// # Panics
+///
+/// Panics if one of the files cannot be used so.
+pub fn copy_data(mut from: &File, start: u64, length: u64, mut to: &File) {
+    to.set_len(length).expect("room for a sparse file");
+    let end = start + length;
+    let mut hole = start;
+    while let Ok(data) = seek(from, Place::Data(hole))
+        && data < end
+    {
+        hole = seek(from, Place::Hole(data)).expect("every file ends in a hole").min(end);
+        from.seek(SeekFrom::Start(data)).expect("a place in a file");
+        to.seek(SeekFrom::Start(data - start)).expect("a place in a file");
+        std::io::copy(&mut from.take(hole - data), &mut to).expect("room for a copy");
     }
 }
 

@@ -312,7 +312,7 @@ fn log_folder() -> PathBuf {
 }
 
 /// `LIVEKIT_TEST_PATIENCE` multiplies every limit, for machines that are slower still.
-fn patience_factor() -> f64 {
+pub fn patience_factor() -> f64 {
     std::env::var("LIVEKIT_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0)
 }
 

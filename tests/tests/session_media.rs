@@ -1,5 +1,8 @@
 //! Sessions on file systems of all kinds, and on media that are locked, pulled out or full.
 
+use std::fs::File;
+
+use tests::media::copy_data;
 use tests::programs::{command, output};
 use tests::{Disk, Format, Guest, Kernel, Kit, Medium};
 
@@ -121,8 +124,10 @@ fn full_memory_is_told_and_survived() {
 /// What is written is more than memory can hold as it is.
 #[test]
 fn memory_that_is_short_is_compressed() {
-    let write =
-        "yes 'all the same' | head -c 260m > /large && yes 'all the same' | head -c 260m | cmp - /large";
+    let write = "yes 'all the same' | head -c 1300k > /piece; n=0
+        while [ $((n += 1)) -le 200 ]; do cat /piece; done > /large";
+    // What was written first is swapped first.
+    let read = "n=0; while [ $((n += 1)) -le 40 ]; do cat /piece; done | cmp -n 53248000 - /large";
     for kernel in [Kernel::V6_1, Kernel::V6_12] {
         let kit = Kit::tiny(kernel);
         let stick = kit.medium().stick(Format::Ext4);
@@ -132,6 +137,7 @@ fn memory_that_is_short_is_compressed() {
         guest.shell(write);
         let used = guest.swapped();
         assert!(used > 60 << 10, "{used} KiB are swapped");
+        guest.shell(read);
         machine.power_off(guest);
         assert!(!machine.serial_log().contains("cleanup: cannot"), "it holds the stick");
         stick.is_clean();
@@ -162,16 +168,20 @@ fn a_stick_that_is_pulled_out_is_told() {
 /// More than 20 GB, in six files on a sparse disk, the last almost full: it grows by a seventh.
 #[test]
 fn a_container_may_have_many_files() {
-    const PARTS: &str = "6";
+    const PARTS: u64 = 6;
+    const PART: u64 = 4095 << 20;
     let kit = Kit::tiny(Kernel::V6_12);
     let medium = kit.medium();
     let session = medium.path("livekit/changes/1");
     std::fs::create_dir_all(&session).expect("a folder for a session");
-    let make = "truncate -s $((4095 * $1 - 8))M \"$0/whole\" && mkfs.ext4 -q \"$0/whole\" && i=0 && while [ $i -lt $1 ]; do \
-        dd status=none if=\"$0/whole\" of=\"$0/changes.00$i\" bs=1M skip=$((4095 * i)) count=4095 conv=sparse && \
-        truncate -s 4095M \"$0/changes.00$i\"; i=$((i + 1)); done && \
-        truncate -s 4087M \"$0/changes.00$(($1 - 1))\" && rm \"$0/whole\"";
-    output(command("sh").args(["-c", make]).arg(&session).arg(PARTS));
+    let whole = tempfile::NamedTempFile::new().expect("a temporary file");
+    let size = PARTS * PART - (8 << 20);
+    whole.as_file().set_len(size).expect("a sparse file");
+    output(command("mkfs.ext4").arg("-q").arg(whole.path()));
+    for part in 0..PARTS {
+        let file = File::create(session.join(format!("changes.{part:03}"))).expect("a file for a part");
+        copy_data(whole.as_file(), part * PART, PART.min(size - part * PART), &file);
+    }
     let stick = medium.stick_with_room(Format::Ext4, 1500);
     let boot = || {
         let mut machine = kit.direct().append("perch").virtio("stick", &stick).start();
