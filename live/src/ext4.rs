@@ -149,36 +149,48 @@ impl Superblock {
     }
 }
 
-/// Finds out whether a power cut tore the superblock of an ext4: its checksum is wrong, and but for what changes all the time
-/// it is as a copy of it. Gives where that is, in bytes.
-pub fn torn(device: &Path) -> Result<Option<u64>> {
-    let file = File::open(device).at("open", device)?;
-    let Some(superblock) = Superblock::at(&file, PLACE as u64).at("read", device)? else { return Ok(None) };
-    if superblock.is_whole() {
-        return Ok(None);
-    }
-    let is_kin = |&place: &u64| {
-        Superblock::at(&file, place)
-            .is_ok_and(|copy| copy.is_some_and(|copy| copy.is_whole() && copy.is_kin(&superblock)))
-    };
-    Ok(superblock.copies().into_iter().find(is_kin))
+/// A superblock that a power cut tore: its checksum is wrong, and but for what changes all the time it is as a copy of it.
+#[derive(Debug)]
+pub struct Torn<'a> {
+    device: &'a Path,
+    superblock: Superblock,
+    copy: u64,
 }
 
-/// Gives a torn superblock the checksum that belongs to it. What it says then is of two moments; the journal has the newer one.
-/// Says so, and gives whether there was anything to mend.
-pub fn mend(device: &Path) -> Result<bool> {
-    if torn(device)?.is_none() {
-        return Ok(false);
+impl<'a> Torn<'a> {
+    /// Looks for one on `device`. `None`: there is no ext4, or its superblock is whole, or no copy vouches for it.
+    pub fn on(device: &'a Path) -> Result<Option<Self>> {
+        let file = File::open(device).at("open", device)?;
+        let superblock = Superblock::at(&file, PLACE as u64).at("read", device)?;
+        let Some(superblock) = superblock.filter(|superblock| !superblock.is_whole()) else {
+            return Ok(None);
+        };
+        let is_kin = |&place: &u64| {
+            let copy = Superblock::at(&file, place).ok().flatten();
+            copy.is_some_and(|copy| copy.is_whole() && copy.is_kin(&superblock))
+        };
+        let copy = superblock.copies().into_iter().find(is_kin);
+        Ok(copy.map(|copy| Self { device, superblock, copy }))
     }
-    let write = || -> std::io::Result<()> {
-        let file = OpenOptions::new().read(true).write(true).open(device)?;
-        let superblock = Superblock::at(&file, PLACE as u64)?.ok_or(std::io::ErrorKind::InvalidData)?;
-        file.write_all_at(&superblock.checksum().to_le_bytes(), (PLACE + CHECKSUM_AT) as u64)?;
-        file.sync_all()
-    };
-    write().map_err(|e| Error::at("mend the superblock of", device, e))?;
-    log::warning(format_args!("a power cut tore the superblock on {}: mended", device.display()));
-    Ok(true)
+
+    /// Where a whole copy is, in bytes.
+    pub fn copy(&self) -> u64 {
+        self.copy
+    }
+
+    /// Gives it the checksum that belongs to it, and says so. What it says then is of two moments; the journal has the newer
+    /// one.
+    pub fn mend(self) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let file = OpenOptions::new().write(true).open(self.device)?;
+            let checksum = self.superblock.checksum().to_le_bytes();
+            file.write_all_at(&checksum, (PLACE + CHECKSUM_AT) as u64)?;
+            file.sync_all()
+        };
+        write().map_err(|e| Error::at("mend the superblock of", self.device, e))?;
+        log::warning(format_args!("a power cut tore the superblock on {}: mended", self.device.display()));
+        Ok(())
+    }
 }
 
 /// CRC-32C as ext4 has it: begun with all ones, not inverted at the end.

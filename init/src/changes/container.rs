@@ -4,6 +4,7 @@ use std::path::Path;
 
 use live::container::{self, Container, FIRST, encrypted, ext4};
 use live::error::{AtPath, Error, Result};
+use live::ext4::Torn;
 use live::log;
 use live::luks::Volume;
 use live::options::Persistence;
@@ -77,7 +78,9 @@ pub fn open(session: &Session, key: Option<Volume>, home: &str, drivers: &Driver
         };
         container.unlock(&key)?;
     }
-    live::ext4::mend(container.node())?;
+    if let Some(torn) = Torn::on(container.node())? {
+        torn.mend()?;
+    }
     let superblock = ext4::check(container.node(), container.room())?;
     if superblock.has_errors() {
         return Err(Error::at(

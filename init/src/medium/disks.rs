@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use live::error::{AtPath, Error, Result as LiveResult};
-use live::ext4;
+use live::ext4::Torn;
 use live::layout;
 use live::log;
 use live::options::DeviceName;
@@ -43,6 +43,11 @@ impl Mountable {
 
     fn load(&self, drivers: &Drivers) -> LiveResult<()> {
         self.modules.iter().chain([&self.fs_type]).try_for_each(|module| drivers.load(module))
+    }
+
+    /// What a power cut tore, which keeps it from being mounted.
+    fn torn<'a>(&self, node: &'a Path) -> LiveResult<Option<Torn<'a>>> {
+        if self.fs_type == "ext4" { Torn::on(node) } else { Ok(None) }
     }
 }
 
@@ -147,8 +152,8 @@ impl Machine<'_> {
         let how = Mountable::of(holds.fs_type)
             .ok_or_else(|| Error::at("use", &node, format!("{} cannot be mounted here", holds.fs_type)))?;
         how.load(self.drivers)?;
-        if how.fs_type == "ext4" {
-            ext4::mend(node.as_ref())?;
+        if let Some(torn) = how.torn(node.as_ref())? {
+            torn.mend()?;
         }
         let mount = Mount::new(how.fs_type, &node).options(how.options);
         if attributes == "ro" { mount.read_only().at(place) } else { mount.attributes(attributes).at(place) }
@@ -163,11 +168,12 @@ impl Machine<'_> {
             Mount::new(how.fs_type, &node).read_only().options(how.options).options(more).at(place)
         };
 
-        let torn =
-            if how.fs_type == "ext4" { ext4::torn(node.as_ref()).map_err(|e| e.to_string())? } else { None };
+        let torn = how.torn(node.as_ref()).map_err(|e| e.to_string())?;
         // By its copy; the option counts in units of 1 KiB.
-        let look_only = torn
-            .map_or_else(|| how.look_only.to_owned(), |copy| format!("{},sb={}", how.look_only, copy >> 10));
+        let look_only = torn.as_ref().map_or_else(
+            || how.look_only.to_owned(),
+            |torn| format!("{},sb={}", how.look_only, torn.copy() >> 10),
+        );
         mount(&look_only).map_err(|e| e.to_string())?;
         let found = search_folder(place, wanted);
         if found.is_err() || !how.look_only.is_empty() {
@@ -176,8 +182,8 @@ impl Machine<'_> {
         let found = found?;
         if !how.look_only.is_empty() {
             // It is ours: now with its journal, which has the truth after a power cut.
-            if torn.is_some() {
-                ext4::mend(node.as_ref()).map_err(|e| e.to_string())?;
+            if let Some(torn) = torn {
+                torn.mend().map_err(|e| e.to_string())?;
             }
             mount("").map_err(|e| e.to_string())?;
         }
