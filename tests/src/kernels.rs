@@ -1,7 +1,8 @@
 //! Kernels under test, from Debian's archive: the newest package of each series, unpacked.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -90,4 +91,25 @@ fn unpack(package: &str, tree: &Path) {
     fs::remove_dir_all(&unpacked).expect("what is left of the package");
     let release = package.trim_start_matches("linux-image-");
     output(command("depmod").arg("-b").arg(tree).arg(release));
+}
+
+/// The kernel that a bzImage unpacks (Documentation/arch/x86/boot.rst: setup_sects at 0x1f1, payload_offset at 0x248,
+/// payload_length after it). QEMU starts it by its PVH note; the emulated processor would unpack it for seconds.
+pub fn uncompressed(vmlinuz: &Path) -> PathBuf {
+    cache::entry("vmlinux", &Key::default().word("1").file(vmlinuz), |vmlinux| {
+        let image = fs::read(vmlinuz).unwrap_or_else(|e| panic!("cannot read {}: {e}", vmlinuz.display()));
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| image[at + i])) as usize;
+        let start = (usize::from(image[0x1f1]) + 1) * 512 + word(0x248);
+        // Its last word is the size of what is in it.
+        let payload = &image[start..start + word(0x24c) - 4];
+        let mut to = File::create(vmlinux).expect("a file in the cache");
+        let unpacked = match payload {
+            [0xfd, b'7', b'z', ..] => {
+                io::copy(&mut liblzma::read::XzDecoder::new(payload), &mut to).map(drop)
+            }
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::stream::copy_decode(payload, &mut to),
+            _ => panic!("{} is compressed by neither xz nor zstd", vmlinuz.display()),
+        };
+        unpacked.unwrap_or_else(|e| panic!("cannot unpack {}: {e}", vmlinuz.display()));
+    })
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::cache;
 use crate::guest::{Guest, Port};
+use crate::kernels;
 use crate::media::Disk;
 use crate::programs;
 use crate::protocol::{Ending, PORT_NAME, Reply};
@@ -51,7 +52,7 @@ impl Vm {
     /// A machine whose kernel QEMU loads itself: the quick way for all that does not test the boot loader.
     pub fn direct(kernel: &Path, initrd: &Path) -> Self {
         let mut vm = Self::firmware(Firmware::Bios);
-        vm.kernel = Some((kernel.into(), initrd.into()));
+        vm.kernel = Some((kernels::uncompressed(kernel), initrd.into()));
         vm.patience = Duration::from_secs(180);
         // A panic ends the machine at once: no test waits for one. A second of each boot is the kernel's doubt of its clock
         // and its ciphers.
