@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use live::container;
 use tests::programs::{command, output};
-use tests::{Disk, Format, Guest, Kernel, Kit, Machine, Medium};
+use tests::{Disk, Firmware, Format, Guest, Kernel, Kit, Machine, Medium, Vm};
 
 const CHANGES: &str = "/run/initramfs/memory/changes";
 const DATA: &str = "/run/initramfs/memory/data";
@@ -51,6 +51,22 @@ fn changes_come_back_at_the_next_boot() {
         power_off(machine, guest, &stick);
         let (_machine, mut guest) = boot(&kit, &stick, "perchdir=1");
         assert!(guest.exists("/etc/mine") && !guest.exists("/etc/second"));
+    }
+}
+
+/// As a user does it: the image's files copied to a stick, and the entry of the menu.
+#[test]
+fn the_menu_has_an_entry_that_keeps_changes() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let stick = kit.medium().stick_with_room(Format::Fat32, 100);
+    for boots in 0..2 {
+        let mut machine = Vm::firmware(Firmware::Uefi).usb("stick", &stick).start();
+        machine.answers(&[("keeping changes", "k")]);
+        let mut guest = machine.guest();
+        assert_eq!(guest.report.mount(CHANGES).kind, "ext4", "{:#?}", guest.report.log);
+        assert_eq!(guest.shell("cat /etc/boots 2> /dev/null || true"), "again\n".repeat(boots));
+        guest.shell("echo again >> /etc/boots");
+        power_off(machine, guest, &stick);
     }
 }
 

@@ -48,6 +48,7 @@ impl Menu {
              }}\n\n"
         );
         text += &entry(&title, "live", 'l', "quiet");
+        text += &entry(&after(", keeping changes"), "perch", 'k', "quiet perch");
         text += &entry(&after(", copied to RAM"), "toram", 'r', "quiet toram");
         text += &entry(&after(", with debug messages"), "debug", 'd', "debug");
         text += &entry(&after(", on the serial console"), "serial", 's', &format!("quiet {SERIAL_CONSOLE}"));
@@ -203,9 +204,9 @@ terminal-border: "0"
   item_font = "Unifont Regular 16"
   item_color = "#c7d3e6"
   selected_item_color = "#ffffff"
-  item_height = 34
+  item_height = 32
   item_padding = 16
-  item_spacing = 6
+  item_spacing = 4
   icon_width = 0
   icon_height = 0
   item_icon_space = 0
