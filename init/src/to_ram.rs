@@ -9,9 +9,10 @@ use live::error::{AtPath, Error, Result};
 use live::layout;
 use live::log;
 use live::options::BootOptions;
+use live::session::Current;
 use live::sys::mount::{self, Mount};
 
-use crate::medium::Medium;
+use crate::medium::{Medium, disks::are_on_one_disk};
 use crate::selection::Selection;
 
 /// Memory the running system needs beside the copy, at the least.
@@ -57,7 +58,14 @@ pub fn copy_if_asked(
     log::to_console(format_args!("\n"));
     release(&medium)?;
     mount::move_to(gathered, layout::MEDIUM)?;
-    log::warning(format_args!("toram: {} MiB are in memory, the medium can be taken away", needed >> 20));
+    let keeps_changes = Current::read(layout::SESSION_FILE.as_ref())
+        .is_some_and(|session| are_on_one_disk(&session.device, &medium.device));
+    let advice = if keeps_changes {
+        "leave the medium in, it keeps the changes"
+    } else {
+        "the medium can be taken away"
+    };
+    log::warning(format_args!("toram: {} MiB are in memory, {advice}", needed >> 20));
     let live_folder = Path::new(layout::MEDIUM).join(name);
     let bundles = copied.moved_to(&live_folder);
     Ok((Medium { live_folder, ..medium }, bundles))

@@ -178,15 +178,12 @@ fn at_partition(path: &Path) -> String {
     format!("{}@@{PARTITION}", path.display())
 }
 
-/// The partition of an image, as the tools of e2fsprogs name it.
-fn ext4_in(path: &Path) -> PathBuf {
-    format!("{}?offset={PARTITION}", path.display()).into()
-}
-
 /// What can be put into a machine: an image file.
 #[derive(Debug, Clone)]
 pub struct Disk {
     path: PathBuf,
+    /// Start of the partition that is judged and read
+    partition: u64,
     format: Option<Format>,
     /// Temporary folder of an image made for one test, which keeps what the guest writes
     own: Option<Arc<TempDir>>,
@@ -195,7 +192,7 @@ pub struct Disk {
 impl Disk {
     /// An image that belongs to others, an ISO for instance: what the guest writes is forgotten.
     pub fn image(path: &Path) -> Self {
-        Self { path: path.into(), format: None, own: None }
+        Self { path: path.into(), partition: PARTITION, format: None, own: None }
     }
 
     /// A disk of zeros, that no test finds a medium on.
@@ -203,12 +200,30 @@ impl Disk {
         Self::sparse(bytes, None)
     }
 
+    /// A stick that an image was written to, with an ext4 of that label in the room behind it.
+    pub fn written_from(image: &Path, mebibytes: u64, label: &str) -> Self {
+        let image = File::open(image).unwrap_or_else(|e| panic!("cannot open {}: {e}", image.display()));
+        let length = image.metadata().expect("an open file").len();
+        let start = length.next_multiple_of(1 << 20);
+        let disk = Self::sparse(start + (mebibytes << 20), Some(Format::Ext4));
+        let to = File::options().write(true).open(&disk.path).expect("the file just made");
+        copy_data(&image, 0, length, &to);
+        to.set_len(start + (mebibytes << 20)).expect("a sparse file");
+        let new = format!("--new=0:{}:0", start >> 9);
+        output(command("sgdisk").args(["--move-second-header", &new]).arg(&disk.path));
+        let place = format!("root_owner=0:0,offset={start}");
+        let options = ["-q", "-F", "-t", "ext4", "-L", label, "-E", &place];
+        // The second partition table is behind it.
+        output(command("mke2fs").args(options).arg(&disk.path).arg(format!("{}M", mebibytes - 1)));
+        Self { partition: start, ..disk }
+    }
+
     fn sparse(bytes: u64, format: Option<Format>) -> Self {
         let folder = TempDir::with_prefix("livekit-disk-").expect("a temporary folder");
         let path = folder.path().join("disk.img");
         let file = File::create(&path).expect("a temporary file");
         file.set_len(bytes).expect("a sparse file");
-        Self { path, format, own: Some(Arc::new(folder)) }
+        Self { path, partition: PARTITION, format, own: Some(Arc::new(folder)) }
     }
 
     pub fn path(&self) -> &Path {
@@ -226,9 +241,7 @@ impl Disk {
             Format::Fat32 => {
                 output(command("mtype").arg("-i").arg(at_partition(&self.path)).arg(format!("::{path}")))
             }
-            Format::Ext4 => {
-                output(command("debugfs").arg("-R").arg(format!("cat {path}")).arg(ext4_in(&self.path)))
-            }
+            Format::Ext4 => output(command("debugfs").arg("-R").arg(format!("cat {path}")).arg(self.ext4())),
         }
     }
 
@@ -249,7 +262,7 @@ impl Disk {
     pub fn copy_out(&self, path: &str, to: &Path) {
         assert_eq!(self.format, Some(Format::Ext4), "only from ext4");
         let request = format!("dump {path} {}", to.display());
-        output(command("debugfs").arg("-R").arg(request).arg(ext4_in(&self.path)));
+        output(command("debugfs").arg("-R").arg(request).arg(self.ext4()));
         assert!(to.is_file(), "{path} is not on the stick");
     }
 
@@ -259,8 +272,13 @@ impl Disk {
     pub fn is_clean(&self) {
         match self.format.expect("a stick with a file system") {
             Format::Fat32 => fat_is_clean(self.partition().path()),
-            Format::Ext4 => ext4_is_clean(&ext4_in(&self.path)),
+            Format::Ext4 => ext4_is_clean(&self.ext4()),
         }
+    }
+
+    /// The partition, as the tools of e2fsprogs name it.
+    fn ext4(&self) -> PathBuf {
+        format!("{}?offset={}", self.path.display(), self.partition).into()
     }
 
     /// The partition as a file of its own.

@@ -152,6 +152,7 @@ fn a_stick_that_is_pulled_out_is_told() {
         let stick = kit.medium().stick_with_room(format, 200);
         let mut machine = kit.direct().append("perch toram").usb("stick", &stick).start();
         let mut guest = machine.guest();
+        assert!(guest.report.logged("leave the medium in, it keeps the changes"), "{:#?}", guest.report.log);
         guest.shell("echo safe > /etc/safe; sync");
         machine.pull_out("stick");
         machine.serial_shows("the disk with the changes is gone");

@@ -212,6 +212,26 @@ fn a_medium_that_cannot_be_written_to_says_so() {
     assert_eq!(guest.report.mount(CHANGES).kind, "tmpfs");
 }
 
+/// What was written to a stick as an image has room behind it.
+#[test]
+fn a_partition_behind_the_image_keeps_changes() {
+    let kit = Kit::tiny(Kernel::V6_1);
+    let stick = Disk::written_from(kit.iso().path(), 80, "persistence");
+    for (parameters, expected) in [("perch", false), ("perch toram", true)] {
+        let (machine, mut guest) = boot(&kit, &stick, parameters);
+        assert_eq!(guest.report.mount(CHANGES).kind, "ext4", "{:#?}", guest.report.log);
+        assert_eq!(guest.exists("/etc/mine"), expected, "{parameters}");
+        assert_eq!(guest.report.logged("leave the medium in"), parameters.contains("toram"));
+        guest.write("/etc/mine", "mine\n");
+        power_off(machine, guest, &stick);
+    }
+    assert_eq!(stick.read("/livekit/changes/1/upper/etc/mine"), "mine\n");
+    // The image still starts, by both kinds of firmware.
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        Vm::firmware(firmware).usb("stick", &stick).start().guest();
+    }
+}
+
 #[test]
 fn changes_are_kept_on_another_disk() {
     let kit = Kit::tiny(Kernel::V6_12);

@@ -14,6 +14,7 @@ fn the_stick_may_be_pulled_out_while_the_system_works_on() {
         let mut machine = kit.direct().append("toram").usb("stick", &stick).start();
         let mut guest = machine.guest();
         assert_eq!(guest.report.mount(DATA).kind, "tmpfs");
+        assert!(guest.report.logged("the medium can be taken away"));
         let left: Vec<_> =
             guest.report.mounts.iter().filter(|mount| mount.source.starts_with("/dev/sd")).collect();
         assert!(left.is_empty(), "still mounted: {left:#?}");

@@ -18,6 +18,8 @@ use crate::medium::{Medium, disks::Machine};
 
 /// The folder of sessions in the live folder.
 const FOLDER: &str = "changes";
+/// The label of the partition that keeps changes beside an image on the same stick, as with live-boot.
+const BESIDE: &str = "persistence";
 
 /// What the folder of sessions is on.
 pub struct Place {
@@ -29,19 +31,33 @@ pub struct Place {
 
 /// Mounts the folder of sessions at [`SESSIONS`], writable.
 pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) -> Result<Place> {
-    let on_medium = place.is_none_or(|p| p.device == DeviceName::Any);
-    if on_medium {
-        let (mounted, usual) = of_medium(medium)?;
-        let folder = match place.and_then(|p| p.path.as_deref()) {
-            Some(path) => mounted.join(&path[1..]),
-            None => usual,
-        };
-        make_writable(&mounted, medium, drivers)?;
-        let shown = show(&folder);
-        protect_medium(medium);
-        return shown.map(|()| Place { device: medium.device.clone(), is_encrypted: false });
-    }
     let asked = place.cloned().unwrap_or_default();
+    if asked.device != DeviceName::Any {
+        return on_other_disk(&asked, drivers);
+    }
+    let (mounted, usual) = of_medium(medium)?;
+    let Some(fs_type) = cannot_be_written(&mounted)? else {
+        let folder = asked.path.as_deref().map_or(usual, |path| mounted.join(&path[1..]));
+        return on_medium(&folder, &mounted, medium, drivers);
+    };
+    let Some(beside) = Machine::new(drivers).beside(&medium.device, BESIDE) else {
+        let what = format!("the medium, {}, is {fs_type}, which cannot be written to", medium.device);
+        return Err(Error::new(what).hint(format!(
+            "a partition beside it with the label {BESIDE} keeps changes, or the disk that perchdir=LABEL=NAME or \
+             perchdir=/dev/NAME names"
+        )));
+    };
+    on_other_disk(&From { device: DeviceName::Node(beside), ..asked }, drivers)
+}
+
+fn on_medium(folder: &Path, mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<Place> {
+    make_writable(mounted, medium, drivers)?;
+    let shown = show(folder);
+    protect_medium(medium);
+    shown.map(|()| Place { device: medium.device.clone(), is_encrypted: false })
+}
+
+fn on_other_disk(asked: &From, drivers: &Drivers) -> Result<Place> {
     let place = store::mount(&asked.device, drivers)?;
     let folder = match asked.path.as_deref() {
         Some(path) => Path::new(STORE).join(&path[1..]),
@@ -69,18 +85,21 @@ fn kit_name() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-fn make_writable(mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<()> {
+/// The kind of the file system that is mounted there, if nobody can write to one.
+fn cannot_be_written(mounted: &Path) -> Result<Option<String>> {
+    let fs_type = fs_type(mounted)?;
+    Ok(["iso9660", "udf", "squashfs", "erofs"].contains(&fs_type.as_str()).then_some(fs_type))
+}
+
+fn fs_type(mounted: &Path) -> Result<String> {
     let all = mounts::current()?;
-    let mount =
-        mounts::at(&all, mounted).ok_or_else(|| Error::at("find", mounted, "nothing is mounted there"))?;
-    if ["iso9660", "udf", "squashfs", "erofs"].contains(&mount.fs_type.as_str()) {
-        let what = format!("the medium, {}, is {}, which cannot be written to", mount.source, mount.fs_type);
-        return Err(
-            Error::new(what).hint("perchdir=LABEL=NAME or perchdir=/dev/NAME keeps changes on another disk")
-        );
-    }
+    let mount = mounts::at(&all, mounted);
+    mount.map(|m| m.fs_type.clone()).ok_or_else(|| Error::at("find", mounted, "nothing is mounted there"))
+}
+
+fn make_writable(mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<()> {
     let device = Path::new("/dev").join(&medium.device);
-    if mount.fs_type == "vfat" && fat::needs_check(&device) {
+    if fs_type(mounted)? == "vfat" && fat::needs_check(&device) {
         // An ISO file on it is in use already.
         if medium.is_iso_file {
             log::warning(format_args!(
@@ -95,7 +114,7 @@ fn make_writable(mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<(
     }
     mount::remount_writable(mounted).map_err(|e| {
         let e = std::io::Error::from(e);
-        Error::at("write to the medium,", &mount.source, e).hint("is a card locked?")
+        Error::at("write to the medium,", &device, e).hint("is a card locked?")
     })
 }
 

@@ -132,6 +132,14 @@ impl Machine<'_> {
         })
     }
 
+    /// The partition with that label on the same disk as `device`, if there is one.
+    pub fn beside(&mut self, device: &str, label: &str) -> Option<String> {
+        self.list().into_iter().find(|other| {
+            are_on_one_disk(device, other)
+                && self.identify(other).is_ok_and(|s| is_same(s.label.as_ref(), label))
+        })
+    }
+
     pub fn is_fat(&mut self, device: &str) -> bool {
         self.identify(device).is_ok_and(|holds| holds.fs_type == "vfat")
     }
@@ -272,6 +280,17 @@ fn has_bundle(folder: &Path) -> bool {
 
 fn is_partition(name: &str) -> bool {
     Path::new("/sys/class/block").join(name).join("partition").exists()
+}
+
+/// Whether both are the same device, or partitions of one disk.
+pub fn are_on_one_disk(one: &str, other: &str) -> bool {
+    one == other || disk_of(one).is_some_and(|disk| disk_of(other) == Some(disk))
+}
+
+/// The disk that has the partition, as a folder of sysfs. `None` if it is none.
+fn disk_of(partition: &str) -> Option<PathBuf> {
+    let place = fs::canonicalize(Path::new("/sys/class/block").join(partition)).ok()?;
+    is_partition(partition).then(|| place.parent().map(Path::to_owned)).flatten()
 }
 
 /// `loop7` is of the kind `loop`; `loopy` is not.
