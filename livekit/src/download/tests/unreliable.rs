@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use super::server::{Server, field, ranged, send, whole};
 use super::{Client, Patience, Target, bundle, client};
 
-/// One that does not wait long.
+/// One that does not wait long, but for a server on a busy machine.
 fn hasty() -> Client {
-    let short = Duration::from_secs(1);
+    let short = Duration::from_secs(3);
     let patience = Patience { answer: short, silence: short, attempts: 2, ..client().patience };
     Client { patience, ..client() }
 }
@@ -181,15 +181,15 @@ fn slow_servers_are_given_up() {
         let began = Instant::now();
         let error = Target::new().fails(&hasty(), &server.url(path));
         assert!(error.message().contains(part), "{path}: {error}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{path}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(40), "{path}: {:?}", began.elapsed());
     };
     thread::scope(|scope| {
         for (path, part) in [
-            ("silent.sb", "did not answer within 1 s"),
-            ("head-by-bytes.sb", "did not answer within 1 s"),
-            ("stops.sb", "nothing came for 1 s"),
-            ("chunk-by-bytes.sb", "nothing came for 1 s"),
-            ("bytes.sb", "came within 1 s"),
+            ("silent.sb", "did not answer within 3 s"),
+            ("head-by-bytes.sb", "did not answer within 3 s"),
+            ("stops.sb", "nothing came for 3 s"),
+            ("chunk-by-bytes.sb", "nothing came for 3 s"),
+            ("bytes.sb", "came within 3 s"),
         ] {
             scope.spawn(move || gives_up(path, part));
         }
