@@ -168,9 +168,15 @@ fn make_fat(path: &Path, kibibytes: u64, files: &Path) {
 }
 
 fn make_ext4(path: &Path, kibibytes: u64, files: &Path) {
-    let options =
-        ["-q", "-F", "-t", "ext4", "-L", LABEL, "-U", EXT4_UUID, "-E", "root_owner=0:0,offset=1048576"];
-    output(command("mke2fs").args(options).arg("-d").arg(files).arg(path).arg(format!("{kibibytes}k")));
+    let mut mke2fs = mke2fs(LABEL, PARTITION);
+    output(mke2fs.args(["-U", EXT4_UUID, "-d"]).arg(files).arg(path).arg(format!("{kibibytes}k")));
+}
+
+/// mke2fs for an ext4 within an image.
+fn mke2fs(label: &str, start: u64) -> Command {
+    let mut mke2fs = command("mke2fs");
+    mke2fs.args(["-q", "-F", "-t", "ext4", "-L", label, "-E"]).arg(format!("root_owner=0:0,offset={start}"));
+    mke2fs
 }
 
 /// The partition of an image, as mtools names it.
@@ -203,18 +209,15 @@ impl Disk {
     /// A stick that an image was written to, with an ext4 of that label in the room behind it.
     pub fn written_from(image: &Path, mebibytes: u64, label: &str) -> Self {
         let image = File::open(image).unwrap_or_else(|e| panic!("cannot open {}: {e}", image.display()));
-        let length = image.metadata().expect("an open file").len();
-        let start = length.next_multiple_of(1 << 20);
-        let disk = Self::sparse(start + (mebibytes << 20), Some(Format::Ext4));
+        let start = image.metadata().expect("an open file").len().next_multiple_of(1 << 20);
+        let size = start + (mebibytes << 20);
+        let disk = Self::sparse(size, Some(Format::Ext4));
         let to = File::options().write(true).open(&disk.path).expect("the file just made");
-        copy_data(&image, 0, length, &to);
-        to.set_len(start + (mebibytes << 20)).expect("a sparse file");
+        copy_data(&image, 0, size, &to);
         let new = format!("--new=0:{}:0", start >> 9);
         output(command("sgdisk").args(["--move-second-header", &new]).arg(&disk.path));
-        let place = format!("root_owner=0:0,offset={start}");
-        let options = ["-q", "-F", "-t", "ext4", "-L", label, "-E", &place];
         // The second partition table is behind it.
-        output(command("mke2fs").args(options).arg(&disk.path).arg(format!("{}M", mebibytes - 1)));
+        output(mke2fs(label, start).arg(&disk.path).arg(format!("{}M", mebibytes - 1)));
         Self { partition: start, ..disk }
     }
 
@@ -292,7 +295,7 @@ impl Disk {
 }
 
 /// Makes an empty file one of `length` bytes: those at `start` of another one, of which holes are neither read
-/// nor written.
+/// nor written. Behind the end of the other one is a hole.
 ///
 /// # Panics
 ///

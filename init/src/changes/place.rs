@@ -20,6 +20,8 @@ use crate::medium::{Medium, disks::Machine};
 const FOLDER: &str = "changes";
 /// The label of the partition that keeps changes beside an image on the same stick, as with live-boot.
 const BESIDE: &str = "persistence";
+/// File systems that nobody can write to, or init does not.
+const NEVER_WRITTEN: [&str; 4] = ["iso9660", "udf", "squashfs", "erofs"];
 
 /// What the folder of sessions is on.
 pub struct Place {
@@ -36,10 +38,14 @@ pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) 
         return on_other_disk(&asked, drivers);
     }
     let (mounted, usual) = of_medium(medium)?;
-    let Some(fs_type) = cannot_be_written(&mounted)? else {
+    let fs_type = fs_type(&mounted)?;
+    if !NEVER_WRITTEN.contains(&fs_type.as_str()) {
         let folder = asked.path.as_deref().map_or(usual, |path| mounted.join(&path[1..]));
-        return on_medium(&folder, &mounted, medium, drivers);
-    };
+        make_writable(&mounted, &fs_type, medium, drivers)?;
+        let shown = show(&folder);
+        protect_medium(medium);
+        return shown.map(|()| Place { device: medium.device.clone(), is_encrypted: false });
+    }
     let Some(beside) = Machine::new(drivers).beside(&medium.device, BESIDE) else {
         let what = format!("the medium, {}, is {fs_type}, which cannot be written to", medium.device);
         return Err(Error::new(what).hint(format!(
@@ -48,13 +54,6 @@ pub fn mount_sessions(medium: &Medium, place: Option<&From>, drivers: &Drivers) 
         )));
     };
     on_other_disk(&From { device: DeviceName::Node(beside), ..asked }, drivers)
-}
-
-fn on_medium(folder: &Path, mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<Place> {
-    make_writable(mounted, medium, drivers)?;
-    let shown = show(folder);
-    protect_medium(medium);
-    shown.map(|()| Place { device: medium.device.clone(), is_encrypted: false })
 }
 
 fn on_other_disk(asked: &From, drivers: &Drivers) -> Result<Place> {
@@ -85,21 +84,16 @@ fn kit_name() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-/// The kind of the file system that is mounted there, if nobody can write to one.
-fn cannot_be_written(mounted: &Path) -> Result<Option<String>> {
-    let fs_type = fs_type(mounted)?;
-    Ok(["iso9660", "udf", "squashfs", "erofs"].contains(&fs_type.as_str()).then_some(fs_type))
-}
-
+/// The kind of the file system that is mounted there.
 fn fs_type(mounted: &Path) -> Result<String> {
     let all = mounts::current()?;
     let mount = mounts::at(&all, mounted);
     mount.map(|m| m.fs_type.clone()).ok_or_else(|| Error::at("find", mounted, "nothing is mounted there"))
 }
 
-fn make_writable(mounted: &Path, medium: &Medium, drivers: &Drivers) -> Result<()> {
+fn make_writable(mounted: &Path, fs_type: &str, medium: &Medium, drivers: &Drivers) -> Result<()> {
     let device = Path::new("/dev").join(&medium.device);
-    if fs_type(mounted)? == "vfat" && fat::needs_check(&device) {
+    if fs_type == "vfat" && fat::needs_check(&device) {
         // An ISO file on it is in use already.
         if medium.is_iso_file {
             log::warning(format_args!(

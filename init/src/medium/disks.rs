@@ -289,8 +289,11 @@ pub fn are_on_one_disk(one: &str, other: &str) -> bool {
 
 /// The disk that has the partition, as a folder of sysfs. `None` if it is none.
 fn disk_of(partition: &str) -> Option<PathBuf> {
+    if !is_partition(partition) {
+        return None;
+    }
     let place = fs::canonicalize(Path::new("/sys/class/block").join(partition)).ok()?;
-    is_partition(partition).then(|| place.parent().map(Path::to_owned)).flatten()
+    place.parent().map(Path::to_owned)
 }
 
 /// `loop7` is of the kind `loop`; `loopy` is not.
